@@ -1,0 +1,146 @@
+"""The door for Hydra: composes conf/ with the parameter rows, checks everything, then runs an experiment.
+
+Nothing else in the package imports Hydra. A notebook calls `compose(["product=tandem", "cohort.size=50"])`.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import ConfigCompositionException, HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from escape_abm.clinic import Clinic
+from escape_abm.cohort import Cohort
+from escape_abm.parameters import Biology, InputError, suggest
+from escape_abm.products import Component, Construct
+from escape_abm.regimen import Regimen
+from escape_abm.settings import Engine, Settings, Trajectories, Trial, make_settings
+
+Task = Callable[[Settings, Path], None]
+
+
+def conf_dir() -> str:
+    """Absolute path of conf/: inside an installed package, or beside it in a checkout."""
+    here = Path(__file__).resolve().parent
+    for place in (here / "conf", here.parent / "conf"):
+        if (place / "config.yaml").is_file():
+            return str(place)
+    raise FileNotFoundError("conf/config.yaml was not found beside the package: install escape_abm from its repository")
+
+
+def register_rows() -> None:
+    """Put the defaults of the parameter rows where configurations start from (`rows` and `construct/reference`)."""
+    sections = {
+        "biology": Biology(),
+        "clinic": Clinic(),
+        "cohort": Cohort(),
+        "regimen": Regimen(),
+        "engine": Engine(),
+        "trajectories": Trajectories(),
+        "trial": Trial(),
+    }
+    store = ConfigStore.instance()
+    every = {name: section.model_dump(mode="json") for name, section in sections.items()}
+    store.store(group="rows", name="all", node=every)
+    store.store(group="rows", name="component", node=_defaults(Component))
+    store.store(group="construct", name="reference", node=_defaults(Construct))
+
+
+def _defaults(model: type[Component] | type[Construct]) -> dict[str, Any]:
+    return {name: f.get_default() for name, f in model.model_fields.items() if not f.is_required()}
+
+
+def compose(overrides: Sequence[str] = (), config_name: str = "config") -> Settings:
+    """Settings from conf/ and these overrides, as on the command line.
+
+    Raises:
+        InputError: an override names no known key or choice, or a value breaks a rule.
+    """
+    register_rows()
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir()):
+        return _checked(overrides, config_name)
+
+
+def _checked(overrides: Sequence[str], config_name: str) -> Settings:
+    try:
+        composed = hydra.compose(config_name=config_name, overrides=list(overrides))
+    except (ConfigCompositionException, HydraException, OmegaConfBaseException) as error:
+        raise InputError(_explain(error, overrides, config_name)) from None
+    return from_config(composed)
+
+
+def from_config(composed: DictConfig) -> Settings:
+    """Settings from a composed configuration."""
+    data = OmegaConf.to_container(composed, resolve=True)
+    assert isinstance(data, dict)
+    return make_settings({str(k): v for k, v in data.items() if k != "hydra"})
+
+
+def _explain(error: Exception, overrides: Sequence[str], config_name: str) -> str:
+    """What Hydra says, and the nearest name for a key that it does not know."""
+    cause = error.__cause__ or error.__context__
+    text = str(error).strip()
+    if cause is not None and str(cause).strip() and str(cause).strip() not in text:
+        text += "\n" + str(cause).strip().splitlines()[0]
+    if "Could not override" not in text:
+        return text
+    plain = OmegaConf.to_container(hydra.compose(config_name=config_name), resolve=False)
+    assert isinstance(plain, dict)
+    for item in overrides:
+        name = item.split("=")[0].lstrip("+~")
+        owner: Any = plain
+        for part in name.split("."):
+            if not isinstance(owner, dict) or part not in owner:
+                known = [str(k) for k in owner] if isinstance(owner, dict) else []
+                return f"{item}: no such key {name!r}. {suggest(part, known)}"
+            owner = owner[part]
+    return text
+
+
+def _jobs(overrides: Sequence[str], multirun: bool) -> Iterator[list[str]]:
+    """The overrides of the jobs to check: each value of each sweep once, not their product."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    swept = [o for o in parsed if o.is_sweep_override()] if multirun else []
+    base = [o.input_line or "" for o in parsed if o not in swept]
+    firsts = [f"{o.get_key_element()}={next(o.sweep_string_iterator())}" for o in swept if not o.is_hydra_override()]
+    yield [o for o in base if not o.startswith("hydra")] + firsts
+    for i, sweep in enumerate(o for o in swept if not o.is_hydra_override()):
+        for value in list(sweep.sweep_string_iterator())[1:]:
+            others = firsts[:i] + firsts[i + 1 :]
+            yield [o for o in base if not o.startswith("hydra")] + others + [f"{sweep.get_key_element()}={value}"]
+
+
+def launch(task: Task, config_name: str = "config") -> None:
+    """Run an experiment script: check the command line before anything is written, then hand over to Hydra.
+
+    Args:
+        task: Called with the settings and the folder of the run.
+        config_name: Primary configuration of the experiment in conf/.
+    """
+    register_rows()
+    words = sys.argv[1:]
+    multirun = bool({"-m", "--multirun"} & set(words))
+    plain = [w for w in words if w not in ("-m", "--multirun")]
+    if not any(w.startswith("-") for w in plain):  # --help, --cfg and their kin are Hydra's
+        try:
+            with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir()):
+                for overrides in _jobs(plain, multirun):
+                    _checked(overrides, config_name)
+        except (InputError, HydraException) as error:
+            raise SystemExit(f"{error}\nNothing was run and nothing was written.") from None
+
+    @functools.wraps(task)
+    def job(composed: DictConfig) -> None:
+        task(from_config(composed), Path(HydraConfig.get().runtime.output_dir))
+
+    hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(job)()

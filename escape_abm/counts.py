@@ -1,0 +1,213 @@
+"""The counts engine: the law for all cells of a state at once, from one cell to 1e13, in a compiled kernel.
+
+Cells in the same state meet the same hazards, so what happens to n of them in a tick is a sum of n independent draws
+of the law's one-cell distribution: binomial for who leaves or dies out, negative binomial for how many descendants the
+others have. Nothing is approximated by lumping as long as the world is well mixed, cells of a state are alike, and all
+decide against the same frozen surroundings; it stops being exact with space, sequential updates, or traits that differ
+from cell to cell. Then the `cells` engine is the reference.
+
+Counts are 64-bit integers. A burden above the size limit ends the run with its own stop code, long before they wrap.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from escape_abm import law
+from escape_abm.law import EFFECTOR, EXHAUSTED, MEMORY, Rates
+
+# Why the kernel returned.
+REACHED_DAY, REACHED_TARGET, EXTINCT, REACHED_LIMIT, TOO_LARGE = range(5)
+
+LONGEST_TICK_DAYS = 1.0
+
+
+@njit(cache=True)
+def draw(rng: np.random.Generator, n: int, p: float) -> int:
+    """How many of n cells have something happen to them that each has with probability p.
+
+    Below 1e-8 the binomial is drawn as a Poisson number. The two differ by at most p in total variation, and 1 - p
+    could not be told from 1 in floating point, so that the rarest mutations would never happen.
+    """
+    if n <= 0 or p <= 0.0:
+        return 0
+    if p >= 1.0:
+        return n
+    if p < 1e-8:
+        return min(n, rng.poisson(n * p))
+    return rng.binomial(n, p)
+
+
+@njit(cache=True)
+def descendants(rng: np.random.Generator, n: int, birth: float, death: float, days: float) -> int:
+    """Number of living descendants of n cells after a time at constant hazards (Kendall's law)."""
+    if n <= 0:
+        return 0
+    gone, more = law.kendall(birth, death, days)
+    left = n - draw(rng, n, gone)
+    if left <= 0 or more <= 0.0:
+        return left
+    return left + rng.negative_binomial(left, 1.0 - more)
+
+
+@njit(cache=True)
+def switch(
+    rng: np.random.Generator,
+    rates: Rates,
+    around: law.Surroundings,
+    cells: NDArray[np.int64],
+    car_t: NDArray[np.int64],
+    activation: NDArray[np.float64],
+    inflow: NDArray[np.int64],
+    days: float,
+) -> None:
+    """Let each cell leave its state at most once; changes `cells` and `car_t` in place."""
+    inflow[:] = 0
+    for i in range(cells.shape[0]):
+        if cells[i] == 0:
+            continue
+        hazard = law.leave_hazard(rates, around, car_t, i)
+        leaving = draw(rng, cells[i], law.happens(hazard, days))
+        cells[i] -= leaving
+        for r in range(rates.route_first[i], rates.route_first[i + 1]):
+            if leaving == 0:
+                break
+            share = law.route_hazard(rates, around, car_t, i, r)
+            taken = leaving if r == rates.route_first[i + 1] - 1 else draw(rng, leaving, share / hazard)
+            inflow[rates.route_to[r]] += taken
+            leaving -= taken
+            hazard -= share
+    cells += inflow
+    for s in range(car_t.shape[0]):
+        activated = draw(rng, car_t[s, MEMORY], law.happens(rates.memory_activation * activation[s], days))
+        tired = rates.exhaustion * activation[s]
+        leaving = draw(rng, car_t[s, EFFECTOR], law.happens(rates.to_memory + tired, days))
+        resting = draw(rng, leaving, rates.to_memory / (rates.to_memory + tired)) if leaving > 0 else 0
+        car_t[s, MEMORY] += resting - activated
+        car_t[s, EFFECTOR] += 2 * activated - leaving
+        car_t[s, EXHAUSTED] += leaving - resting
+
+
+def _compile(fingerprint: str) -> Callable[..., Any]:
+    """Compile the kernel. The fingerprint of the law is a free variable and so part of the key in numba's cache."""
+
+    @njit(cache=True, nogil=True)
+    def advance(
+        rng: np.random.Generator,
+        rates: Rates,
+        cells: NDArray[np.int64],
+        car_t: NDArray[np.int64],
+        b_cells: int,
+        day: float,
+        until: float,
+        lymphodepleted: float,
+        tolerance: float,
+        target: float,
+        marrow_limit: float,
+        sanctuary_limit: float,
+        size_limit: float,
+        seen_cells: NDArray[np.int64],
+        seen_car_t: NDArray[np.int64],
+        seen_b: NDArray[np.int64],
+        seen_kills: NDArray[np.float64],
+        sanctuary: NDArray[np.bool_],
+    ) -> tuple[int, float, int, int]:
+        """Run ticks from `day` to `until`; changes `cells`, `car_t` and the `seen_*` records in place.
+
+        Args:
+            rng: Source of all chance.
+            rates: The patient's rates.
+            cells, car_t, b_cells: Leukaemic cells by state, CAR T cells by class and phenotype, normal B cells.
+            day, until: From and to.
+            lymphodepleted: Day of the last lymphodepletion.
+            tolerance: Largest hazard times tick.
+            target: Stop once the leukaemia has this many cells (0: never).
+            marrow_limit, sanctuary_limit: Stop when a whole day ends with this many cells there (inf: never).
+            size_limit: Stop above this many cells.
+            seen_cells, seen_car_t, seen_b, seen_kills: Records, one row for each whole day from day 0 on; no rows: none.
+                `seen_kills` is the largest number of targets killed per day by the CAR T cells since the day before.
+            sanctuary: Which states are in a sanctuary.
+
+        Returns:
+            Stop code, day, normal B cells, ticks done.
+        """
+        fingerprint  # noqa: B018  (keeps it a free variable)
+        inflow = np.zeros(cells.shape[0], dtype=np.int64)
+        activation = np.zeros(car_t.shape[0])
+        ticks, fiercest = 0, 0.0
+        rows = seen_b.shape[0]
+        whole = math.floor(day)
+        while day < until:
+            around = law.surroundings(rates, cells, car_t, b_cells, day - lymphodepleted, activation)
+            fastest = law.fastest_hazard(rates, around, car_t, activation)
+            days = law.tick_days(fastest, tolerance, LONGEST_TICK_DAYS)
+            days = min(days, whole + 1.0 - day, until - day)
+            if target > 0:  # shorten the last ticks so that the leukaemia lands on its target
+                total = 0.0
+                for n in cells:
+                    total += n
+                growth = around.division - rates.death
+                if growth > 0:
+                    days = min(days, max(math.log(target / total) / growth, 2.0**-6))
+            switch(rng, rates, around, cells, car_t, activation, inflow, 0.5 * days)
+            kills = 0.0
+            for i in range(cells.shape[0]):
+                if cells[i] > 0:
+                    killed = law.kill_hazard(rates, around, car_t, i)
+                    kills += killed * cells[i]
+                    cells[i] = descendants(rng, cells[i], law.birth_hazard(rates, around, i), rates.death + killed, days)
+            killed_b = law.kill_hazard_b(rates, around, car_t)
+            kills += killed_b * b_cells
+            hazard_b = rates.b_death + killed_b
+            b_cells -= draw(rng, b_cells, law.happens(hazard_b, days))
+            b_cells += rng.poisson(rates.b_source * law.happens(hazard_b, days) / hazard_b)
+            for s in range(car_t.shape[0]):
+                birth = law.effector_birth(rates, around, activation[s], s)
+                gone = rates.effector_death + rates.rejection
+                car_t[s, EFFECTOR] = descendants(rng, car_t[s, EFFECTOR], birth, gone, days)
+                car_t[s, MEMORY] -= draw(
+                    rng, car_t[s, MEMORY], law.happens(rates.memory_loss[s] + rates.rejection, days)
+                )
+                car_t[s, EXHAUSTED] -= draw(
+                    rng, car_t[s, EXHAUSTED], law.happens(rates.exhausted_death + rates.rejection, days)
+                )
+            switch(rng, rates, around, cells, car_t, activation, inflow, 0.5 * days)
+            fiercest = max(fiercest, kills)
+            ticks += 1
+            day += days
+            burden, hidden, immune = 0.0, 0.0, 0.0
+            for i in range(cells.shape[0]):
+                burden += cells[i]
+                if sanctuary[i]:
+                    hidden += cells[i]
+            for s in range(car_t.shape[0]):
+                immune += car_t[s, MEMORY] + car_t[s, EFFECTOR] + car_t[s, EXHAUSTED]
+            if burden > size_limit or immune > size_limit:
+                return TOO_LARGE, day, b_cells, ticks
+            if target > 0:
+                if burden >= target:
+                    return REACHED_TARGET, day, b_cells, ticks
+                if burden == 0:
+                    return EXTINCT, day, b_cells, ticks
+            if day >= whole + 1.0:
+                whole += 1
+                if 0 <= whole < rows:
+                    seen_cells[whole] = cells
+                    seen_car_t[whole] = car_t
+                    seen_b[whole] = b_cells
+                    seen_kills[whole] = fiercest
+                fiercest = 0.0
+                if burden - hidden >= marrow_limit or hidden >= sanctuary_limit:
+                    return REACHED_LIMIT, day, b_cells, ticks
+        return REACHED_DAY, day, b_cells, ticks
+
+    return advance
+
+
+advance = _compile(law.FINGERPRINT)

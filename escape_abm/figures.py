@@ -1,0 +1,332 @@
+"""Pictures: a table in, a figure out. Nothing here simulates or reads files.
+
+One visual language: a colour for each phenotype and outcome everywhere (Okabe-Ito, safe for colour-blind readers), with
+hatches or dashes where grey print would not tell them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MultipleLocator, PercentFormatter
+
+from escape_abm.endpoints import ANTIGEN_NEGATIVE, ANTIGEN_POSITIVE, RELAPSE_KINDS
+from escape_abm.law import LINEAGE_SWITCH
+from escape_abm.settings import DAYS_PER_MONTH, Published
+from escape_abm.survival import cumulative_incidence
+from escape_abm.trial import causes_of_failure
+
+BLUE, VERMILION, PURPLE, GREEN = "#0072B2", "#D55E00", "#CC79A7", "#009E73"
+ORANGE, SKY, YELLOW, GREY, BLACK = "#E69F00", "#56B4E9", "#F0E442", "#8C8C8C", "#222222"
+
+OUTCOMES = {
+    "in remission": ("#E3EFEA", ""),
+    "antigen-positive relapse": (BLUE, ""),
+    "antigen-negative relapse": (VERMILION, "////"),
+    "lineage switch": (PURPLE, "...."),
+    "no remission": (BLACK, ""),
+    "death in remission": (GREY, "xx"),
+}
+# Antigen gone in warm colours, antigen still there in cool ones.
+MECHANISM_STYLE = {
+    "negative at entry": ("#7A2E00", ""),
+    "pre-existing clone": (VERMILION, "////"),
+    "acquired on therapy": (ORANGE, "...."),
+    "antigen low": (YELLOW, ""),
+    "sanctuary": (PURPLE, "xx"),
+    "CAR T lost": (BLUE, ""),
+    "rejected": ("#003D66", "||"),
+    "exhausted": (GREEN, "--"),
+    "outgrown": (SKY, ""),
+}
+RELAPSE_STYLE = {
+    ANTIGEN_POSITIVE: (BLUE, "-", "antigen-positive"),
+    ANTIGEN_NEGATIVE: (VERMILION, "--", "antigen-negative"),
+    LINEAGE_SWITCH: (PURPLE, ":", "lineage switch"),
+}
+COURSE_STYLE = {
+    "CD19+CD22+": (BLUE, "-", 1.6),
+    "CD19−CD22+": (VERMILION, "-", 1.6),
+    "CD19+CD22−": (ORANGE, "-", 1.6),
+    "CD19−CD22−": (BLACK, "-", 1.6),
+    "an antigen dim": (SKY, "-", 1.1),
+    "lineage switch": (PURPLE, "-", 1.6),
+    "CAR T cells": (GREEN, "--", 1.4),
+    "normal B cells": (GREY, ":", 1.4),
+}
+STYLE: dict[str, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7.5,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "escape_abm",
+    "hatch.linewidth": 0.6,
+    "figure.dpi": 100,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+WIDTH_INCHES = 7.1  # two columns of a journal
+
+
+def _canvas(height: float, rows: int = 1, columns: int = 1, **kwargs: Any) -> tuple[Figure, np.ndarray[Any, Any]]:
+    """A figure outside pyplot's registry, so that nothing stays in memory."""
+    figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)
+
+
+def _months(follow_up: float = 12) -> MultipleLocator:
+    return MultipleLocator(3 if follow_up <= 24 else 12)
+
+
+def outcome_of(patients: pd.DataFrame) -> pd.Series[str]:
+    """Where each patient stands at the end of follow-up: the first failure counts."""
+    out = pd.Series("in remission", index=patients.index)
+    out[~patients["complete_remission"]] = "no remission"
+    for kind in RELAPSE_KINDS:
+        label = kind if kind == LINEAGE_SWITCH else f"{kind} relapse"
+        out[(patients["relapse_kind"] == kind).fillna(False).astype(bool)] = label
+    treatment = (patients["cause_of_death"] == "treatment").fillna(False).astype(bool)
+    out[treatment] = "death in remission"
+    out[treatment & ~patients["complete_remission"]] = "no remission"
+    return out
+
+
+def outcomes_by_product(patients: pd.DataFrame, labels: dict[str, str], months: float) -> tuple[Figure, pd.DataFrame]:
+    """Stacked bars: what became of all patients by the end of follow-up, a bar for each product."""
+    share = (
+        pd.crosstab(patients["arm"], outcome_of(patients), normalize="index")
+        .reindex(index=list(labels), columns=list(OUTCOMES))
+        .fillna(0.0)
+    )
+    with mpl.rc_context(STYLE):
+        figure, axes = _canvas(0.36 * len(labels) + 1.25)
+        ax: Axes = axes[0, 0]
+        left = np.zeros(len(share))
+        for outcome, (colour, hatch) in OUTCOMES.items():
+            width = share[outcome].to_numpy()
+            bars = ax.barh(
+                range(len(share)), width, left=left, color=colour, hatch=hatch, edgecolor="white", linewidth=0.5, label=outcome
+            )
+            for bar, w in zip(bars, width, strict=True):
+                if w >= 0.035:
+                    pale = outcome == "in remission"
+                    text = ax.text(
+                        bar.get_x() + w / 2, bar.get_y() + bar.get_height() / 2, f"{100 * w:.0f}",
+                        ha="center", va="center", fontsize=7, color=BLACK if pale else "white",
+                    )  # fmt: skip
+                    if hatch:
+                        text.set_bbox({"facecolor": colour, "edgecolor": "none", "pad": 0.8})
+            left += width
+        ax.set_yticks(range(len(share)), [labels[a] for a in share.index])
+        ax.invert_yaxis()
+        ax.set_xlim(0, 1)
+        ax.xaxis.set_major_formatter(PercentFormatter(1.0))
+        n = int(patients.groupby("arm", sort=False).size().iloc[0])
+        ax.set_xlabel(f"Patients at {months:g} months (numbers in %; the same {n} virtual patients under each product)")
+        ax.tick_params(axis="y", length=0)
+        ax.spines["left"].set_visible(False)
+        figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+    table = share.rename_axis(columns=None).reset_index().melt(id_vars="arm", var_name="outcome", value_name="fraction")
+    return figure, table
+
+
+def mechanisms_by_product(patients: pd.DataFrame, labels: dict[str, str]) -> tuple[Figure, pd.DataFrame]:
+    """Stacked bars: why patients relapsed, a bar for each product, in % of all patients."""
+    n = int(patients.groupby("arm", sort=False).size().iloc[0])
+    share = (
+        patients.groupby(["arm", "relapse_mechanism"]).size().unstack(fill_value=0)
+        .reindex(index=list(labels), columns=list(MECHANISM_STYLE), fill_value=0) / n
+    )  # fmt: skip
+    with mpl.rc_context(STYLE):
+        figure, axes = _canvas(0.36 * len(labels) + 1.25)
+        ax: Axes = axes[0, 0]
+        left = np.zeros(len(share))
+        for mechanism, (colour, hatch) in MECHANISM_STYLE.items():
+            width = share[mechanism].to_numpy(dtype=float)
+            ax.barh(range(len(share)), width, left=left, color=colour, hatch=hatch, edgecolor="white", linewidth=0.5, label=mechanism)
+            left += width
+        ax.set_yticks(range(len(share)), [labels[a] for a in share.index])
+        ax.invert_yaxis()
+        ax.set_xlim(0, max(0.05, 1.03 * float(left.max())))
+        ax.xaxis.set_major_formatter(PercentFormatter(1.0))
+        ax.set_xlabel(f"Relapses in % of the same {n} virtual patients, by what let them happen")
+        ax.tick_params(axis="y", length=0)
+        ax.spines["left"].set_visible(False)
+        figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False)
+    table = share.rename_axis(columns=None).reset_index().melt(id_vars="arm", var_name="mechanism", value_name="fraction")
+    return figure, table
+
+
+def incidence_by_product(
+    patients: pd.DataFrame, labels: dict[str, str], months: float, published: Sequence[Published] = ()
+) -> tuple[Figure, pd.DataFrame]:
+    """Small multiples: cumulative incidence of each kind of relapse in patients in CR, with 95 % bands.
+
+    Published points (if any) are drawn in the first panel, that of the trial's own product.
+    """
+    columns = min(3, len(labels))
+    rows = -(-len(labels) // columns)
+    tables = []
+    with mpl.rc_context(STYLE):
+        figure, axes = _canvas(1.75 * rows + 0.55, rows, columns, sharex=True, sharey=True)
+        for ax, (arm, label) in zip(axes.flat, labels.items(), strict=False):
+            responders = patients[(patients["arm"] == arm) & patients["complete_remission"]]
+            ax.set_title(label, loc="left")
+            ax.text(0.03, 0.95, f"n = {len(responders)} in CR", transform=ax.transAxes, va="top", fontsize=7)
+            if len(responders) == 0:
+                continue
+            failing = causes_of_failure(responders)
+            curves = cumulative_incidence(failing["duration_days"], failing["cause"])
+            for i, kind in enumerate(RELAPSE_KINDS, start=1):
+                colour, dashes, name = RELAPSE_STYLE[kind]
+                curve = curves[curves["cause"] == i] if i in set(curves["cause"]) else pd.DataFrame()
+                if curve.empty:  # this kind never happened
+                    curve = pd.DataFrame({"cause": [i], "day": [0.0], "estimate": [0.0], "lower": [0.0], "upper": [np.nan]})
+                last = curve.iloc[[-1]].assign(day=months * DAYS_PER_MONTH)
+                curve = pd.concat([curve, last], ignore_index=True)
+                at = curve["day"] / DAYS_PER_MONTH
+                ax.step(at, curve["estimate"], where="post", color=colour, linestyle=dashes, linewidth=1.5, label=name)
+                ax.fill_between(at, curve["lower"], curve["upper"], step="post", color=colour, alpha=0.15, linewidth=0)
+                tables.append(curve.assign(arm=arm, kind=kind).drop(columns="cause"))
+        first = axes.flat[0]
+        for point in published:
+            if point.endpoint == "cumulative_incidence_antigen_negative" and point.month is not None:
+                first.errorbar(
+                    point.month, point.estimate,
+                    yerr=None if point.upper is None else [[point.estimate - (point.lower or 0)], [point.upper - point.estimate]],
+                    fmt="D", markersize=4, color=VERMILION, markeredgecolor=BLACK, markeredgewidth=0.6, capsize=2,
+                    label=f"published, antigen-negative (n = {point.n})", zorder=5, clip_on=False,
+                )  # fmt: skip
+        for ax in axes.flat[len(labels) :]:
+            ax.set_visible(False)
+        for ax in axes.flat:
+            ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+            ax.set_xlim(0, months)
+            ax.set_ylim(bottom=0)
+            ax.xaxis.set_major_locator(_months(months))
+        figure.supxlabel("Months from infusion", fontsize=8)
+        figure.supylabel("Cumulative incidence of relapse", fontsize=8)
+        figure.legend(*first.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
+    return figure, pd.concat(tables, ignore_index=True)[["arm", "kind", "day", "estimate", "lower", "upper"]]
+
+
+def _course_group(group: str) -> str | None:
+    """The line of the course picture that a group of the trajectory table belongs to."""
+    if group == "CAR T":
+        return "CAR T cells"
+    if group in ("normal B cells", LINEAGE_SWITCH):
+        return group
+    if group.startswith("CD19") and "CAR" not in group:
+        return "an antigen dim" if "dim" in group else group.replace("-", "−")
+    return None
+
+
+def _fate(patients: pd.DataFrame) -> pd.Series[str]:
+    """Outcome, with residual disease told apart in remission."""
+    fate = outcome_of(patients)
+    return fate.mask((fate == "in remission") & (patients["blast_fraction_last"] >= 1e-4), "in remission, MRD-positive")
+
+
+def telling_cases(
+    patients: pd.DataFrame, kept: Sequence[int], arms: Sequence[str], n_patients: int, n_arms: int
+) -> tuple[list[int], list[str]]:
+    """Patients and products for a picture: one after the other, whose fates differ most from those already chosen.
+
+    The first product is always there.
+    """
+    among = patients[patients["patient"].isin(kept)]
+    fates = among.assign(fate=_fate(among)).pivot(index="patient", columns="arm", values="fate")
+
+    def farthest(table: pd.DataFrame, chosen: list[Any], n: int) -> list[Any]:
+        while len(chosen) < min(n, len(table)):
+            apart = {i: min((table.loc[i] != table.loc[j]).sum() for j in chosen) for i in table.index if i not in chosen}
+            chosen.append(max(apart, key=lambda i: apart[i]))
+        return chosen
+
+    shown = farthest(fates.T.loc[list(arms)], [arms[0]], n_arms)
+    first = fates[shown].nunique(axis=1).idxmax()
+    return sorted(farthest(fates[shown], [first], n_patients)), [a for a in arms if a in shown]
+
+
+def courses(
+    trajectories: pd.DataFrame, patients: pd.DataFrame, labels: dict[str, str], n_patients: int = 3, n_arms: int = 4
+) -> tuple[Figure, pd.DataFrame]:
+    """The course of a few patients (rows) under a few products (columns): cells by phenotype, CAR T, normal B cells."""
+    kept = sorted(int(i) for i in trajectories["patient"].unique())
+    chosen, arms = telling_cases(patients, kept, list(labels), n_patients, n_arms)
+    data = trajectories[trajectories["patient"].isin(chosen) & trajectories["arm"].isin(arms)].copy()
+    data["line"] = data["group"].map(_course_group)
+    data = data.dropna(subset="line")
+    lines = data.groupby(["patient", "arm", "line", "day"], sort=False, as_index=False)["cells"].sum()
+    with mpl.rc_context(STYLE):
+        figure, axes = _canvas(1.75 * len(chosen) + 0.8, len(chosen), len(arms), sharex=True, sharey=True)
+        for row, patient in zip(axes, chosen, strict=True):
+            for ax, arm in zip(row, arms, strict=True):
+                here = lines[(lines["patient"] == patient) & (lines["arm"] == arm)]
+                for name, (colour, dashes, width) in COURSE_STYLE.items():
+                    line = here[here["line"] == name]
+                    cells = line["cells"].where(line["cells"] > 0)  # extinct: the line ends
+                    ax.plot(line["day"] / DAYS_PER_MONTH, cells, color=colour, linestyle=dashes, linewidth=width, label=name)
+                record = patients[(patients["patient"] == patient) & (patients["arm"] == arm)]
+                ax.text(
+                    0.98, 0.97, _fate(record).iloc[0], transform=ax.transAxes, ha="right", va="top", fontsize=7,
+                    bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
+                )  # fmt: skip
+                ax.set_yscale("log")
+                ax.set_ylim(0.7, 5e12)
+                ax.yaxis.set_major_locator(LogLocator(numticks=5))
+                ax.minorticks_off()
+                ax.xaxis.set_major_locator(_months())
+        for ax, arm in zip(axes[0], arms, strict=True):
+            ax.set_title(labels[arm])
+        for row, patient in zip(axes, chosen, strict=True):
+            row[0].set_ylabel(f"Patient {patient}: cells")
+        figure.supxlabel("Months from infusion", fontsize=8)
+        used = [name for name in COURSE_STYLE if (lines["line"] == name).any()]
+        handles = [
+            Line2D([], [], color=COURSE_STYLE[u][0], linestyle=COURSE_STYLE[u][1], linewidth=COURSE_STYLE[u][2])
+            for u in used
+        ]
+        figure.legend(handles, used, loc="outside upper center", ncols=4, frameon=False)
+    return figure, lines
+
+
+def antigen_negative_by_product(summary: pd.DataFrame, labels: dict[str, str]) -> tuple[Figure, pd.DataFrame]:
+    """The answer in one picture: incidence of antigen-negative and antigen-positive relapse at the last month, by product."""
+    wanted = {"cumulative_incidence_antigen_negative": ANTIGEN_NEGATIVE, "cumulative_incidence_antigen_positive": ANTIGEN_POSITIVE}
+    table = summary[summary["endpoint"].isin(wanted)]
+    month = table["month"].max()
+    table = table[table["month"] == month].assign(kind=table["endpoint"].map(wanted)).reset_index(drop=True)
+    with mpl.rc_context(STYLE):
+        figure, axes = _canvas(0.34 * len(labels) + 0.95)
+        ax: Axes = axes[0, 0]
+        for shift, kind, marker in ((-0.13, ANTIGEN_NEGATIVE, "o"), (0.13, ANTIGEN_POSITIVE, "s")):
+            here = table[table["kind"] == kind].set_index("arm").reindex(list(labels))
+            y = np.arange(len(labels)) + shift
+            ax.errorbar(
+                here["estimate"], y, xerr=[here["estimate"] - here["lower"], here["upper"] - here["estimate"]],
+                fmt=marker, color=RELAPSE_STYLE[kind][0], markersize=4.5, capsize=2, linewidth=1.2,
+                markerfacecolor="white" if kind == ANTIGEN_POSITIVE else None, label=f"{kind} relapse",
+            )  # fmt: skip
+        ax.set_yticks(range(len(labels)), list(labels.values()))
+        ax.invert_yaxis()
+        ax.set_xlim(left=0)
+        ax.xaxis.set_major_formatter(PercentFormatter(1.0))
+        ax.grid(axis="x", color="#DDDDDD", linewidth=0.6)
+        ax.set_axisbelow(True)
+        ax.set_xlabel(f"Cumulative incidence at {month:g} months in patients in CR, 95 % interval")
+        figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
+        sns.despine(ax=ax, left=True)
+        ax.tick_params(axis="y", length=0)
+    return figure, table.drop(columns="endpoint")

@@ -1,0 +1,50 @@
+"""What is done to the patient besides the product: bridging, lymphodepletion, dose and its schedule."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from escape_abm.parameters import Section, row
+
+
+class Regimen(Section):
+    """Treatment around the product. Day 0 is the first infusion.
+
+    The dose is `dose_cells` if given, otherwise `dose_cells_per_kg` times the patient's weight. `split_fractions` on
+    `split_days` (days after the first infusion of each component) divide it; they must add up to 1.
+    """
+
+    bridging_log10_kill: float = row(0, "log10", (0, 12), (0, 3), "assumed", "C", "Leukaemia killed by bridging therapy.")
+    bridging_days: float = row(30, "d", (0, 365), (10, 60), "assumed", "C", "Days from bridging to infusion.")
+    lymphodepletion: bool = True
+    lymphodepletion_log10_kill: float = row(
+        0.63, "log10", (0, 12), (0, 1.5), "start", "C", "Leukaemia killed by lymphodepletion, just before infusion."
+    )
+    dose_cells: float | None = Field(default=6e7, ge=0, le=1e12)
+    """CAR+ cells, the same for every patient (starting fit)."""
+    dose_cells_per_kg: float | None = Field(default=None, ge=0, le=1e10)
+    split_fractions: tuple[float, ...] = (1.0,)
+    split_days: tuple[float, ...] = (0.0,)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.dose_cells is None) == (self.dose_cells_per_kg is None):
+            raise ValueError(
+                f"dose_cells={self.dose_cells} and dose_cells_per_kg={self.dose_cells_per_kg}: give exactly one of them and set the "
+                "other to null"
+            )
+        if len(self.split_fractions) != len(self.split_days):
+            raise ValueError(
+                f"split_fractions={list(self.split_fractions)} and split_days={list(self.split_days)}: give as many days as fractions"
+            )
+        if any(f < 0 for f in self.split_fractions) or abs(sum(self.split_fractions) - 1) > 1e-9:
+            raise ValueError(f"split_fractions={list(self.split_fractions)}: fractions must not be negative and must add up to 1")
+        if any(day < 0 for day in self.split_days) or list(self.split_days) != sorted(set(self.split_days)):
+            raise ValueError(f"split_days={list(self.split_days)}: days must not be negative and must rise")
+        return self
+
+    def dose(self, weight_kg: float) -> float:
+        """CAR+ cells for a patient of this weight."""
+        return self.dose_cells if self.dose_cells is not None else (self.dose_cells_per_kg or 0.0) * weight_kg

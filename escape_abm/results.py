@@ -1,0 +1,98 @@
+"""What a run leaves behind: one folder, complete or absent.
+
+Files are written into a hidden folder beside their place and moved at the end, `provenance.json` last. A folder without
+it is not a finished run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from escape_abm import __version__
+from escape_abm.settings import Settings
+from escape_abm.trial import TrialResult
+
+LIBRARIES = ("numpy", "scipy", "pandas", "pyarrow", "numba", "pydantic", "hydra-core", "omegaconf", "matplotlib", "seaborn", "mesa")
+
+
+def provenance(settings: Settings, wall_seconds: float, ended: str) -> dict[str, Any]:
+    """How a run was made: versions, commit, seed, settings, time, and how it ended."""
+    libraries = {}
+    for name in LIBRARIES:
+        try:
+            libraries[name] = version(name)
+        except PackageNotFoundError:
+            libraries[name] = "not installed"
+    return {
+        "package": "escape_abm",
+        "version": __version__,
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "libraries": libraries,
+        "seed": settings.seed,
+        "wall_seconds": round(wall_seconds, 3),
+        "ended": ended,
+        "settings": settings.model_dump(mode="json"),
+    }
+
+
+def _git(*words: str) -> str | None:
+    """What git says about the checkout that the package runs from; None outside one."""
+    try:
+        done = subprocess.run(
+            ["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def write_run(folder: Path, result: TrialResult, settings: Settings, figures: dict[str, Any], wall_seconds: float) -> None:
+    """Write tables, figures (each with the table that it drew) and provenance into the folder of a run.
+
+    Args:
+        folder: Where; made if it is not there.
+        result: Tables of the run.
+        settings: What was run.
+        figures: Name to (figure, table).
+        wall_seconds: How long the run took.
+
+    Raises:
+        FileExistsError: the folder already holds a finished run.
+    """
+    if (folder / "provenance.json").exists():
+        raise FileExistsError(f"{folder} already holds a finished run: choose another hydra.run.dir, or delete it")
+    part = folder / ".partial"
+    shutil.rmtree(part, ignore_errors=True)
+    (part / "figures").mkdir(parents=True)
+    result.patients.to_parquet(part / "patients.parquet", index=False)
+    if len(result.trajectories):
+        result.trajectories.to_parquet(part / "trajectories.parquet", index=False)
+    result.summary.to_csv(part / "summary.csv", index=False)
+    result.contrasts.to_csv(part / "contrasts.csv", index=False)
+    for name, (figure, table) in figures.items():
+        table.to_csv(part / "figures" / f"{name}.csv", index=False)
+        # Without a date, and with fixed identifiers, so that the same run gives the same file.
+        figure.savefig(part / "figures" / f"{name}.png", dpi=200)
+        figure.savefig(part / "figures" / f"{name}.svg", metadata={"Date": None})
+    about = provenance(settings, wall_seconds, "completed")
+    (part / "provenance.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    for item in sorted(part.iterdir(), key=lambda p: p.name == "provenance.json"):
+        os.replace(item, folder / item.name)
+    part.rmdir()
+
+
+def read_patients(folder: Path) -> pd.DataFrame:
+    """The patients table of a finished run."""
+    return pd.read_parquet(folder / "patients.parquet")

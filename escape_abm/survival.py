@@ -1,0 +1,231 @@
+"""Time-to-event estimates of a trial arm: Kaplan-Meier, Aalen-Johansen, proportions, and paired differences of arms.
+
+Durations are days since the origin of the endpoint, one per patient. All intervals are two-sided, 95 %, and pointwise:
+they hold at one day, not for a whole curve. Every function takes columns and returns a table or a named tuple. An empty
+sample gives a table without rows, or nan with n = 0.
+
+A curve that still is, or has again become, certain (nobody or everybody had the event) has no usable variance. There
+the bound is the exact binomial one on the number of patients at the start. It is that of a trial without censoring, so
+it is too narrow where many were censored earlier.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+LEVEL = 0.95
+Z = float(stats.norm.ppf((1 + LEVEL) / 2))
+
+
+class Estimate(NamedTuple):
+    """An estimate with its 95 % interval, from n patients."""
+
+    estimate: float
+    lower: float
+    upper: float
+    n: int
+
+
+class Difference(NamedTuple):
+    """A paired difference of proportions with its 95 % interval, from n patients seen under both arms."""
+
+    difference: float
+    lower: float
+    upper: float
+    n: int
+    unpaired_n: float
+    """Patients per arm with which an unpaired comparison would have the same standard error."""
+
+
+def proportion(events: int, n: int) -> Estimate:
+    """Share of patients with an event, with the exact interval of Clopper and Pearson 1934."""
+    if not 0 <= events <= n:
+        raise ValueError(f"events={events} of n={n}: must lie between 0 and n; count events among these patients only")
+    if n == 0:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    interval = stats.binomtest(events, n).proportion_ci(LEVEL, method="exact")
+    return Estimate(float(events / n), float(interval.low), float(interval.high), int(n))
+
+
+def kaplan_meier(duration_days: ArrayLike, event: ArrayLike) -> pd.DataFrame:
+    """Kaplan-Meier curve (Kaplan and Meier 1958) with log(-log) interval and Greenwood variance.
+
+    A patient censored on the day of an event is still at risk for it. With events on day 0 there are two rows for that
+    day: before and after them.
+
+    Args:
+        duration_days: Days to event or censoring, shape (patients,).
+        event: True for an event, False for right-censored, shape (patients,).
+
+    Returns:
+        One row for day 0 and one for each distinct duration: `day`, `estimate`, `lower`, `upper`, and `at_risk`, the
+        patients at risk just before.
+    """
+    days, had = _checked(duration_days, event, "event")
+    n = days.size
+    if n == 0:
+        return pd.DataFrame({c: np.empty(0) for c in ("day", "estimate", "lower", "upper", "at_risk")})
+    curve = stats.ecdf(stats.CensoredData(uncensored=days[had == 1], right=days[had == 0])).sf
+    with warnings.catch_warnings():
+        # Undefined bounds are warned about; they are filled just below.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        interval = curve.confidence_interval(LEVEL, method="log-log")
+    day = np.concatenate([[0.0], curve.quantiles])
+    columns = (curve.probabilities, interval.low.probabilities, interval.high.probabilities)
+    estimate, lower, upper = (np.concatenate([[1.0], column]) for column in columns)
+    lower, upper = _fill_certain(estimate, lower, upper, n)
+    at_risk = n - np.searchsorted(np.sort(days), day, side="left")
+    return pd.DataFrame({"day": day, "estimate": estimate, "lower": lower, "upper": upper, "at_risk": at_risk})
+
+
+def survival_at(duration_days: ArrayLike, event: ArrayLike, day: float) -> Estimate:
+    """`kaplan_meier` at one day, events on that day included; nan when follow-up ends earlier."""
+    days, had = _checked(duration_days, event, "event")
+    return _read(kaplan_meier(days, had), day, days, had)
+
+
+def cumulative_incidence(duration_days: ArrayLike, cause: ArrayLike) -> pd.DataFrame:
+    """Cumulative incidence of competing causes (Aalen and Johansen 1978), exact with ties.
+
+    The variance is the delta-method one (Aalen 1978; for ties Marubini and Valsecchi 1995), which is p (1 - p) / n as
+    long as nobody is censored. The interval is symmetric in log(-log(incidence)) (Choudhury 2002). A patient censored
+    on the day of an event is still at risk for it.
+
+    Args:
+        duration_days: Days to event or censoring, shape (patients,).
+        cause: 0 for right-censored, 1..k for the cause of the event, shape (patients,).
+
+    Returns:
+        For each cause from 1 to the largest seen (1 if none), one row for day 0 and one for each distinct duration:
+        `cause`, `day`, `estimate`, `lower`, `upper`.
+    """
+    days, why = _checked(duration_days, cause, "cause")
+    return _incidence(days, why, max(1, int(why.max(initial=0))))
+
+
+def cumulative_incidence_at(duration_days: ArrayLike, cause: ArrayLike, which: int, day: float) -> Estimate:
+    """`cumulative_incidence` of cause `which` at one day, events on that day included; nan when follow-up ends earlier.
+
+    The cause need not occur in the sample.
+    """
+    days, why = _checked(duration_days, cause, "cause")
+    if which < 1:
+        raise ValueError(f"which={which}: must be at least 1, as 0 is censored; ask for the number of a cause")
+    # Other causes only compete, so all of them count as cause 2.
+    table = _incidence(days, np.where(why == 0, 0, np.where(why == which, 1, 2)), 1)
+    return _read(table, day, days, why)
+
+
+def paired_difference(first: ArrayLike, second: ArrayLike) -> Difference:
+    """Difference of two proportions in the same patients, mean(first) - mean(second).
+
+    The interval is Wald's after adding 0.5 to each cell of the paired table (Agresti and Min 2005), so it is centred a
+    little nearer to 0 than the difference. `unpaired_n` uses the same adjusted table for both standard errors.
+
+    Args:
+        first: Outcome under the first arm, shape (patients,).
+        second: Outcome of the same patients, in the same order, under the second arm, shape (patients,).
+    """
+    one, two = _column("first", first, 1, "True or False"), _column("second", second, 1, "True or False")
+    _same_length("first", one.size, "second", two.size)
+    if one.size == 0:
+        return Difference(math.nan, math.nan, math.nan, 0, math.nan)
+    n = one.size + 2.0
+    only_one = np.count_nonzero(one > two) + 0.5
+    only_two = np.count_nonzero(one < two) + 0.5
+    centre = (only_one - only_two) / n
+    variance = ((only_one + only_two) / n - centre**2) / n
+    half = Z * math.sqrt(variance)
+    shares = (np.array([one.sum(), two.sum()]) + 1.0) / n
+    unpaired_n = float((shares * (1 - shares)).sum() / variance)
+    difference = float(one.mean() - two.mean())
+    return Difference(difference, max(-1.0, centre - half), min(1.0, centre + half), one.size, unpaired_n)
+
+
+def _incidence(days: Floats, why: Integers, causes: int) -> pd.DataFrame:
+    """The table of `cumulative_incidence` for causes 1..`causes`; larger ones compete but get no rows."""
+    n = days.size
+    if n == 0:
+        return pd.DataFrame({c: np.empty(0) for c in ("cause", "day", "estimate", "lower", "upper")})
+    day, at = np.unique(days, return_inverse=True)
+    happened = np.zeros((day.size, max(causes, int(why.max())) + 1))
+    np.add.at(happened, (at, why), 1)
+    at_risk = n - np.searchsorted(np.sort(days), day, side="left")
+    hazards, totals = happened[:, 1 : causes + 1] / at_risk[:, None], happened[:, 1:].sum(axis=1) / at_risk
+    estimate, variance = np.zeros((2, day.size + 1, causes))
+    survival, survival_variance, covariance = 1.0, 0.0, np.zeros(causes)
+    # The multinomial chances of each day carry fresh noise; how it feeds through is kept as the (co)variances of
+    # incidence and survival. It is the delta method's sum over days, without that sum's 0/0 at the last event.
+    for i, (a, total, risk) in enumerate(zip(hazards, totals.tolist(), at_risk.tolist(), strict=True)):
+        estimate[i + 1] = estimate[i] + survival * a
+        fresh = survival**2 * a / risk
+        variance[i + 1] = variance[i] + 2 * a * covariance + a**2 * survival_variance + fresh * (1 - a)
+        covariance = (1 - total) * (covariance + a * survival_variance - fresh)
+        survival_variance = (1 - total) ** 2 * survival_variance + survival**2 * total * (1 - total) / risk
+        survival *= 1 - total
+    # Incidence and its complement are 0 or at least 1/n, so anything nearer is rounding.
+    estimate = np.clip(np.where(1 - estimate < 0.5 / n, 1.0, estimate), 0, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        width = np.exp(Z * np.sqrt(variance) / np.abs(estimate * np.log(estimate)))
+        lower, upper = _fill_certain(estimate, estimate**width, estimate ** (1 / width), n)
+    table = pd.DataFrame({c: v.T.ravel() for c, v in (("estimate", estimate), ("lower", lower), ("upper", upper))})
+    table.insert(0, "cause", np.repeat(np.arange(1, causes + 1), day.size + 1))
+    table.insert(1, "day", np.tile(np.concatenate([[0.0], day]), causes))
+    return table
+
+
+def _fill_certain(estimate: Floats, lower: Floats, upper: Floats, n: int) -> tuple[Floats, Floats]:
+    """Replace the bounds where the estimate is 0 or 1 by those of 0 or n events in n patients."""
+    bound = proportion(0, n).upper
+    lower = np.where(estimate == 0, 0.0, np.where(estimate == 1, 1 - bound, lower))
+    return lower, np.where(estimate == 1, 1.0, np.where(estimate == 0, bound, upper))
+
+
+def _read(table: pd.DataFrame, day: float, days: Floats, why: Integers) -> Estimate:
+    """The last row of one curve at or before a day; nan after the last patients, unless all of them had the event."""
+    if not day >= 0:
+        raise ValueError(f"day={day}: must be at least 0; give the day after the origin at which to read the curve")
+    last = days.max(initial=0.0)
+    if days.size == 0 or (day > last and np.any(why[days == last] == 0)):
+        return Estimate(math.nan, math.nan, math.nan, days.size)
+    row = table.iloc[int(np.searchsorted(table["day"], day, side="right")) - 1]
+    return Estimate(float(row["estimate"]), float(row["lower"]), float(row["upper"]), days.size)
+
+
+def _checked(duration_days: ArrayLike, code: ArrayLike, name: str) -> tuple[Floats, Integers]:
+    """Durations, and events or causes, as columns of the same length."""
+    days = _column("duration_days", duration_days, math.inf, "finite and at least 0")
+    largest, rule = (1, "True or False") if name == "event" else (math.inf, "0 (censored) or the number of a cause")
+    codes = _column(name, code, largest, rule)
+    _same_length("duration_days", days.size, name, codes.size)
+    return days, codes.astype(np.int64)
+
+
+def _column(name: str, values: ArrayLike, largest: float, rule: str) -> Floats:
+    """One finite number from 0 to `largest` per patient; whole, unless these are durations."""
+    column = np.asarray(values, dtype=np.float64)
+    if column.ndim != 1:
+        raise ValueError(f"{name} has shape {column.shape}: must have one entry per patient; pass one column")
+    good = np.isfinite(column) & (column >= 0) & (column <= largest)
+    if name != "duration_days":
+        good &= column == np.floor(column)
+    if not good.all():
+        i = int(np.argmin(good))
+        raise ValueError(f"{name}={column[i]:g} in row {i}: must be {rule}; repair or drop that patient")
+    return column
+
+
+def _same_length(name: str, size: int, other: str, other_size: int) -> None:
+    if size != other_size:
+        rule = "must be the same patients; take both from one table"
+        raise ValueError(f"{name} has {size} rows, {other} has {other_size}: {rule}")

@@ -1,0 +1,42 @@
+"""Which CAR T product prevents which relapse? The same virtual patients under a product and its comparators.
+
+python experiments/compare_products.py [group=choice] [key=value] [-m]
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from escape_abm.config import launch
+
+if TYPE_CHECKING:
+    from escape_abm.settings import Settings
+
+
+def compare(settings: Settings, folder: Path) -> None:
+    """Run, tabulate, draw, write, and say where it is."""
+    # Imported here so that --help and shell completion answer at once.
+    from escape_abm import figures, report, results
+    from escape_abm.trial import run_trial
+
+    began = time.perf_counter()
+    with report.progress(settings) as advance:
+        result = run_trial(settings, advance)
+    labels = {arm.name: arm.label for arm in settings.arms}
+    months = settings.follow_up_months
+    pictures = {
+        "antigen_negative_relapse": figures.antigen_negative_by_product(result.summary, labels),
+        "outcomes_by_product": figures.outcomes_by_product(result.patients, labels, months),
+        "mechanisms_by_product": figures.mechanisms_by_product(result.patients, labels),
+        "cumulative_incidence": figures.incidence_by_product(result.patients, labels, months, settings.trial.published),
+    }
+    if len(result.trajectories):
+        pictures["courses"] = figures.courses(result.trajectories, result.patients, labels)
+    results.write_run(folder, result, settings, pictures, time.perf_counter() - began)
+    report.show(result, settings, folder)
+
+
+if __name__ == "__main__":
+    launch(compare)

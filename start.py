@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""Run or test escape_abm; on first use make `.venv` beside this file and install into it.
+
+    python3 start.py run [ARGUMENTS]     compare the products (also without `run`, if there are no arguments)
+    python3 start.py test [ARGUMENTS]    run the tests
+    python3 start.py setup               only install
+
+Arguments are passed on: `start.py run product=tandem`, `start.py test -k survival`. Whatever folder it is called from,
+paths are taken from the folder of this file.
+"""
+
+import hashlib
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+# Annotations are quoted and newer syntax is avoided, so that an old Python gets as far as telling that it is too old.
+ROOT = Path(__file__).resolve().parent
+OLDEST_PYTHON = (3, 11)
+PROMPT_TESTS = ["-q", "-n", "2"]
+
+
+def tool(name: str) -> str:
+    """Path of a program of the environment."""
+    folder, suffix = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
+    return str(ROOT / ".venv" / folder / (name + suffix))
+
+
+def stamp() -> str:
+    """Changes with all that the environment depends on; a copied or moved one does not work either."""
+    parts = [sys.version.encode(), str(ROOT).encode()]
+    parts += [(ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt")]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def is_ready() -> bool:
+    """Whether the environment was made to the end, for this Python and these requirements."""
+    mark = ROOT / ".venv" / "stamp"
+    return mark.is_file() and mark.read_text() == stamp() and Path(tool("python")).exists()
+
+
+def check_python() -> None:
+    """Stop, saying why, where no environment can be made."""
+    if sys.version_info < OLDEST_PYTHON:
+        found, needed = (".".join(map(str, version[:2])) for version in (sys.version_info, OLDEST_PYTHON))
+        raise SystemExit(f"escape_abm needs Python {needed} or newer, but this is Python {found} ({sys.executable}).")
+    if not (importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip")):
+        raise SystemExit(
+            "This Python cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv "
+            "(on others, install Python's venv module), then try again."
+        )
+
+
+def works(*command: str, quiet: bool = False) -> bool:
+    """Run a command in the project's folder."""
+    output = subprocess.DEVNULL if quiet else None
+    try:
+        return subprocess.run(command, cwd=ROOT, stdout=output, stderr=output, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def install() -> None:
+    """Make the environment from nothing, and mark it as whole once it is."""
+    check_python()
+    print(f"First use, or the requirements changed: installing into {ROOT / '.venv'} (a minute or two) ...", flush=True)
+    if not works(sys.executable, "-m", "venv", "--clear", str(ROOT / ".venv")):
+        raise SystemExit(f"Could not make {ROOT / '.venv'}; the reason is above.")
+    python, wanted = tool("python"), ("-c", "constraints.txt", "-e", ".[dev]")
+    pip = (python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
+    # uv is several times faster, but does not read pip's settings, so it may fail where pip does not.
+    uv = (tool("uv"), "pip", "install", "--python", python)
+    is_fast = works(*pip, "uv", quiet=True) and works(*uv, *wanted, quiet=True)
+    if not is_fast and not works(*pip, *wanted):
+        raise SystemExit("Could not install the packages; pip says why above. Is there a network connection?")
+    (ROOT / ".venv" / "stamp").write_text(stamp())
+    print("Installed.", flush=True)
+
+
+def main(arguments: "list[str]") -> int:
+    """Do what the first argument names, and return the exit code."""
+    verb, rest = (arguments[0], arguments[1:]) if arguments else ("run", [])
+    commands = {
+        "run": ["experiments/compare_products.py", *rest],
+        "test": ["-m", "pytest", *(rest or PROMPT_TESTS)],
+        "setup": [],
+    }
+    if verb not in commands:
+        asked = verb in ("-h", "--help", "help")
+        print(__doc__, file=sys.stdout if asked else sys.stderr)
+        return 0 if asked else 2
+    check_python()
+    if not is_ready():
+        install()
+    return subprocess.call([tool("python"), *commands[verb]], cwd=ROOT) if commands[verb] else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:  # the program that was running has said what it had to
+        sys.exit(130)
