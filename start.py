@@ -72,7 +72,7 @@ def install() -> None:
     pip = (python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
     # uv is several times faster, but does not read pip's settings, so it may fail where pip does not.
     uv = (tool("uv"), "pip", "install", "--python", python)
-    is_fast = works(*pip, "uv", quiet=True) and works(*uv, *wanted, quiet=True)
+    is_fast = works(*pip, "--retries", "1", "uv", quiet=True) and works(*uv, *wanted, quiet=True)
     if not is_fast and not works(*pip, *wanted):
         raise SystemExit("Could not install the packages; pip says why above. Is there a network connection?")
     (ROOT / ".venv" / "stamp").write_text(stamp())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,14 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import ConfigCompositionException, HydraException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import Cohort
 from escape_abm.parameters import Biology, InputError, suggest
-from escape_abm.products import Component, Construct
+from escape_abm.products import Component, Construct, Product
 from escape_abm.regimen import Regimen
 from escape_abm.settings import Engine, Settings, Trajectories, Trial, make_settings
 
@@ -38,6 +39,7 @@ def conf_dir() -> str:
     raise FileNotFoundError("conf/config.yaml was not found beside the package: install escape_abm from its repository")
 
 
+@cache
 def register_rows() -> None:
     """Put the defaults of the parameter rows where configurations start from (`rows` and `construct/reference`)."""
     sections = {
@@ -50,13 +52,17 @@ def register_rows() -> None:
         "trial": Trial(),
     }
     store = ConfigStore.instance()
+    # Hydra copies its whole store for every group that it looks up, though loading from it copies again: with our rows
+    # in it, --help took twice as long.
+    ConfigStore.__deepcopy__ = lambda self, _: self  # type: ignore[attr-defined]
     every = {name: section.model_dump(mode="json") for name, section in sections.items()}
     store.store(group="rows", name="all", node=every)
+    store.store(group="rows", name="product", node=_defaults(Product))
     store.store(group="rows", name="component", node=_defaults(Component))
     store.store(group="construct", name="reference", node=_defaults(Construct))
 
 
-def _defaults(model: type[Component] | type[Construct]) -> dict[str, Any]:
+def _defaults(model: type[Product] | type[Component] | type[Construct]) -> dict[str, Any]:
     return {name: f.get_default() for name, f in model.model_fields.items() if not f.is_required()}
 
 
@@ -88,6 +94,10 @@ def from_config(composed: DictConfig) -> Settings:
 
 def _explain(error: Exception, overrides: Sequence[str], config_name: str) -> str:
     """What Hydra says, and the nearest name for a key that it does not know."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        choices = sorted(error.options)
+        return f"{group}={choice}: no such choice. {suggest(choice, choices)} Choices of {group}: {', '.join(choices)}"
     cause = error.__cause__ or error.__context__
     text = str(error).strip()
     if cause is not None and str(cause).strip() and str(cause).strip() not in text:

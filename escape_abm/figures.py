@@ -248,15 +248,17 @@ def telling_cases(
     among = patients[patients["patient"].isin(kept)]
     fates = among.assign(fate=_fate(among)).pivot(index="patient", columns="arm", values="fate")
 
-    def farthest(table: pd.DataFrame, chosen: list[Any], n: int) -> list[Any]:
+    def choose(table: pd.DataFrame, worth: pd.Series[int], chosen: list[Any], n: int) -> list[Any]:
         while len(chosen) < min(n, len(table)):
-            apart = {i: min((table.loc[i] != table.loc[j]).sum() for j in chosen) for i in table.index if i not in chosen}
-            chosen.append(max(apart, key=lambda i: apart[i]))
+            rest = [i for i in table.index if i not in chosen]
+            apart = {i: min(((table.loc[i] != table.loc[j]).sum() for j in chosen), default=0) for i in rest}
+            chosen.append(max(rest, key=lambda i: (apart[i] > 0 or not chosen, worth[i], apart[i])))
         return chosen
 
-    shown = farthest(fates.T.loc[list(arms)], [arms[0]], n_arms)
-    first = fates[shown].nunique(axis=1).idxmax()
-    return sorted(farthest(fates[shown], [first], n_patients)), [a for a in arms if a in shown]
+    by_arm = fates.T.loc[list(arms)]
+    shown = choose(by_arm, pd.Series(0, index=by_arm.index), [arms[0]], n_arms)
+    variety = fates[shown].nunique(axis=1)
+    return sorted(choose(fates[shown], variety, [], n_patients)), [a for a in arms if a in shown]
 
 
 def courses(

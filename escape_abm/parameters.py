@@ -31,7 +31,7 @@ class InputError(ValueError):
 class Section(BaseModel):
     """A group of rows. Immutable; unknown names, wrong types, NaN and infinity are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def row(
@@ -385,8 +385,7 @@ def _explain(fault: Any, model: type[BaseModel], prefix: str) -> str:
         extra = field.json_schema_extra if field is not None and isinstance(field.json_schema_extra, dict) else {}
         if "allowed" in extra:
             (low, high), unit = extra["allowed"], extra["unit"]  # type: ignore[misc]
-            default = f"; the default is {field.default:g}" if isinstance(getattr(field, "default", None), float | int) else ""
-            return f"{shown}: must lie between {low:g} and {high:g} ({unit}){default}"
+            return f"{shown}: must lie between {low:g} and {high:g} ({unit}){_default(field)}"
         bound = next(iter(context.values()))
         word = {"greater_than_equal": "at least", "less_than_equal": "at most"}.get(kind, kind.replace("_", " "))
         return f"{shown}: must be {word} {bound:g}"
@@ -394,7 +393,13 @@ def _explain(fault: Any, model: type[BaseModel], prefix: str) -> str:
         return f"{where}: is missing; give it a value"
     if kind == "value_error":
         return f"{where}: {context['error']}" if where else str(context["error"])
-    return f"{shown}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
+    return f"{shown}: {fault['msg'][0].lower()}{fault['msg'][1:]}{_default(_field(model, fault['loc']))}"
+
+
+def _default(field: Any) -> str:
+    """The way out for a value that is refused: what it is by default."""
+    default = getattr(field, "default", None)
+    return f"; the default is {default!r}" if isinstance(default, float | int | str) else ""
 
 
 def _model_at(model: type[BaseModel], loc: tuple[Any, ...]) -> type[BaseModel] | None:

@@ -77,7 +77,7 @@ def show(result: TrialResult, settings: Settings, folder: Path) -> None:
             cells = [_cell(result.summary, arm.name, endpoint, month) for endpoint, month in columns.values()]
             table.add_row(arm.name, *cells)
         console.print(table)
-    if settings.trial.published:
+    if settings.published:
         _show_published(console, result, settings)
     console.print(f"\nResults: {folder}", highlight=False, soft_wrap=True)
     console.print(
@@ -101,7 +101,7 @@ def _show_published(console: Console, result: TrialResult, settings: Settings) -
     for name in ("endpoint", "month", "published", "n", "simulated"):
         table.add_column(name, justify="left" if name == "endpoint" else "right", no_wrap=True)
     months = months_of(settings.follow_up_months)
-    for point in settings.trial.published:
+    for point in settings.published:
         read = None if point.month is None else min((m for m in months), key=lambda m: abs(m - (point.month or 0)), default=None)
         if point.endpoint in ("complete_remission", "mrd_negative"):
             read = 1

@@ -60,6 +60,8 @@ class Trial(Section):
 
     name: str = "none"
     label: str = "No trial"
+    product: str = ""
+    """Name of the product that the published results are of."""
     published: tuple[Published, ...] = ()
 
 
@@ -86,6 +88,11 @@ class Settings(Section):
         return math.ceil(self.follow_up_months * DAYS_PER_MONTH)
 
     @property
+    def published(self) -> tuple[Published, ...]:
+        """What the trial published of the product that is run."""
+        return self.trial.published if self.trial.product == self.product.name else ()
+
+    @property
     def arms(self) -> tuple[Product, ...]:
         """The product, then its comparators, each name once."""
         arms = {self.product.name: self.product}
@@ -102,6 +109,13 @@ class Settings(Section):
             )
         for arm in self.arms:
             car_classes(arm, self.biology.antigens)  # refuses a construct against an unknown antigen
+            for name, part in arm.components.items():
+                if (last := part.day + self.regimen.split_days[-1]) >= self.follow_up_days:
+                    raise ValueError(
+                        f"product {arm.name}: component {name} is infused on day {last:g}, but follow-up ends on day "
+                        f"{self.follow_up_days}: raise follow_up_months, infuse earlier, or leave the product out with "
+                        f"~comparators.{arm.name}"
+                    )
         if self.cohort.negative_antigen not in self.biology.antigens:
             raise ValueError(
                 f"cohort.negative_antigen={self.cohort.negative_antigen!r} is not an antigen of the biology. "

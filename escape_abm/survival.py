@@ -5,8 +5,8 @@ they hold at one day, not for a whole curve. Every function takes columns and re
 sample gives a table without rows, or nan with n = 0.
 
 A curve that still is, or has again become, certain (nobody or everybody had the event) has no usable variance. There
-the bound is the exact binomial one on the number of patients at the start. It is that of a trial without censoring, so
-it is too narrow where many were censored earlier.
+the bound is the exact binomial one on the patients who were not censored before that day, as if the others had never
+been in the trial.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def kaplan_meier(duration_days: ArrayLike, event: ArrayLike) -> pd.DataFrame:
     day = np.concatenate([[0.0], curve.quantiles])
     columns = (curve.probabilities, interval.low.probabilities, interval.high.probabilities)
     estimate, lower, upper = (np.concatenate([[1.0], column]) for column in columns)
-    lower, upper = _fill_certain(estimate, lower, upper, n)
+    lower, upper = _fill_certain(estimate, lower, upper, _followed(days, had, day))
     at_risk = n - np.searchsorted(np.sort(days), day, side="left")
     return pd.DataFrame({"day": day, "estimate": estimate, "lower": lower, "upper": upper, "at_risk": at_risk})
 
@@ -177,16 +177,22 @@ def _incidence(days: Floats, why: Integers, causes: int) -> pd.DataFrame:
     estimate = np.clip(np.where(1 - estimate < 0.5 / n, 1.0, estimate), 0, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         width = np.exp(Z * np.sqrt(variance) / np.abs(estimate * np.log(estimate)))
-        lower, upper = _fill_certain(estimate, estimate**width, estimate ** (1 / width), n)
+        followed = _followed(days, why, np.concatenate([[0.0], day]))[:, None]
+        lower, upper = _fill_certain(estimate, estimate**width, estimate ** (1 / width), followed)
     table = pd.DataFrame({c: v.T.ravel() for c, v in (("estimate", estimate), ("lower", lower), ("upper", upper))})
     table.insert(0, "cause", np.repeat(np.arange(1, causes + 1), day.size + 1))
     table.insert(1, "day", np.tile(np.concatenate([[0.0], day]), causes))
     return table
 
 
-def _fill_certain(estimate: Floats, lower: Floats, upper: Floats, n: int) -> tuple[Floats, Floats]:
-    """Replace the bounds where the estimate is 0 or 1 by those of 0 or n events in n patients."""
-    bound = proportion(0, n).upper
+def _followed(days: Floats, why: Integers, at: Floats) -> Integers:
+    """Patients who were not censored before each day of `at`."""
+    return days.size - np.searchsorted(np.sort(days[why == 0]), at, side="left")
+
+
+def _fill_certain(estimate: Floats, lower: Floats, upper: Floats, followed: Integers) -> tuple[Floats, Floats]:
+    """Replace the bounds where the estimate is 0 or 1 by those of 0 or all events in so many patients."""
+    bound = 1 - ((1 - LEVEL) / 2) ** (1 / followed)  # Clopper and Pearson 1934
     lower = np.where(estimate == 0, 0.0, np.where(estimate == 1, 1 - bound, lower))
     return lower, np.where(estimate == 1, 1.0, np.where(estimate == 0, bound, upper))
 

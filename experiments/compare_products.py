@@ -30,7 +30,7 @@ def compare(settings: Settings, folder: Path) -> None:
         "antigen_negative_relapse": figures.antigen_negative_by_product(result.summary, labels),
         "outcomes_by_product": figures.outcomes_by_product(result.patients, labels, months),
         "mechanisms_by_product": figures.mechanisms_by_product(result.patients, labels),
-        "cumulative_incidence": figures.incidence_by_product(result.patients, labels, months, settings.trial.published),
+        "cumulative_incidence": figures.incidence_by_product(result.patients, labels, months, settings.published),
     }
     if len(result.trajectories):
         pictures["courses"] = figures.courses(result.trajectories, result.patients, labels)

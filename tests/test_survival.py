@@ -178,6 +178,7 @@ def halved(estimate: float, bound: float) -> float:
 
 
 @pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.statistical
 def test_intervals_of_curves_cover_the_truth(ties: bool) -> None:
     rng = np.random.default_rng(5)
     day, sets = 42, 400
@@ -212,6 +213,7 @@ def test_paired_difference_is_the_one_worked_by_hand() -> None:
     assert (back.difference, back.lower, back.upper) == (-d.difference, -d.upper, -d.lower)
 
 
+@pytest.mark.statistical
 def test_paired_interval_covers_the_truth() -> None:
     rng = np.random.default_rng(6)
     sets, cells = 2000, (0.35, 0.25, 0.1, 0.3)
@@ -278,11 +280,14 @@ def test_everyone_censored() -> None:
     days, never = [3, 4, 5, 6, 7, 8, 9, 10, 11, 12], [0] * 10
     assert kaplan_meier(days, never)["estimate"].eq(1).all()
     assert kaplan_meier(days, never).notna().all(axis=None)
-    assert survival_at(days, never, 12) == pytest.approx((1, 1 - NONE_OF_TEN, 1, 10), abs=1e-9)
+    assert survival_at(days, never, 2) == pytest.approx((1, 1 - NONE_OF_TEN, 1, 10), abs=1e-9)
+    # By day 12 nine were censored: what is left is one patient without an event.
+    assert survival_at(days, never, 12) == pytest.approx((1, 0.025, 1, 10), abs=1e-9)
     table = cumulative_incidence(days, never)
     assert table["cause"].tolist() == [1] * 11
     assert table["estimate"].eq(0).all()
-    assert table["upper"].to_numpy() == pytest.approx(NONE_OF_TEN, abs=1e-9)
+    followed = np.array([10, *range(10, 0, -1)])  # patients not censored before each day
+    assert table["upper"].to_numpy() == pytest.approx(1 - 0.025 ** (1 / followed), abs=1e-9)
 
 
 def test_follow_up_must_reach_the_day() -> None:

@@ -1,0 +1,224 @@
+"""The mean-field equations of the law, made of the law's own compiled functions, so that there is no second copy of it.
+
+Every state of the simulator is here: leukaemic cells by state, CAR T cells by class and phenotype, normal B cells; normal
+T cells are a closed form. The equations are what the simulator tends to in the limit of large numbers and short ticks.
+They know no chance, so half a mutant grows like a clone: they judge the ticks of the simulator, not who relapses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy.integrate import odeint
+
+from escape_abm import law
+from escape_abm.clinic import Clinic
+from escape_abm.cohort import Patient
+from escape_abm.law import EFFECTOR, EXHAUSTED, MEMORY, Alphabet, Rates
+from escape_abm.parameters import Biology, parameter_rows
+from escape_abm.products import Product, car_classes
+from escape_abm.regimen import Regimen
+from escape_abm.simulation import _infuse, _infusions
+
+Floats = NDArray[np.float64]
+
+REFERENCE, USUAL = 1e-8, 1e-6
+"""Relative tolerances of LSODA: to compare with, and as one would choose for speed."""
+SMALLEST_CELLS = 1e-3
+"""Absolute tolerance of LSODA."""
+
+
+@dataclass(frozen=True)
+class MeanField:
+    """Expected cells on each whole day from day 0, just after the first infusion.
+
+    Attributes:
+        day: (D,) days from infusion.
+        cells: (D, S) leukaemic cells by state of `alphabet`.
+        car_t: (D, C, 3) CAR T cells by class and phenotype.
+        b_cells: (D,) normal B cells.
+        evaluations: How often the right-hand side was evaluated.
+    """
+
+    day: Floats
+    cells: Floats
+    car_t: Floats
+    b_cells: Floats
+    alphabet: Alphabet
+    evaluations: int
+
+    @property
+    def marrow(self) -> Floats:
+        """(D,) leukaemic cells in the marrow."""
+        out: Floats = self.cells[:, ~self.alphabet.sanctuary].sum(axis=1)
+        return out
+
+
+def with_value(biology: Biology, path: str, value: float) -> Biology:
+    """A copy with one parameter, for example `antigens.cd19.dim_fold`, at any value at all: nothing is checked."""
+    copy: Any = biology.model_copy(deep=True)
+    *owners, name = path.split(".")
+    owner = copy
+    for part in owners:
+        owner = owner[part] if isinstance(owner, dict) else getattr(owner, part)
+    owner.__dict__[name] = value  # the section itself is frozen
+    return copy  # type: ignore[no-any-return]
+
+
+def enlarge(patient: Patient, regimen: Regimen, fold: float) -> tuple[Patient, Regimen]:
+    """The same patient and regimen with every number of cells so many times as large.
+
+    Hazards depend on ratios of numbers of cells, so the mean-field course grows by the same fold and chance shrinks.
+    """
+    biology = patient.biology
+    for row in parameter_rows(biology, "biology"):
+        if row.unit in ("cells", "cells/d"):
+            biology = with_value(biology, row.path.removeprefix("biology."), row.value * fold)
+    dose = regimen.dose(patient.weight_kg) * fold
+    return (
+        replace(patient, biology=biology, burden_cells=patient.burden_cells * fold),
+        regimen.model_copy(update={"dose_cells": dose, "dose_cells_per_kg": None}),
+    )
+
+
+def _compile(fingerprint: str) -> Callable[..., None]:
+    """Compile the right-hand side; the law's fingerprint is part of the key in numba's cache, as in `counts`."""
+
+    @njit(cache=True, nogil=True)
+    def derivative(rates: Rates, y: Floats, days_since_lymphodepletion: float, activation: Floats, out: Floats) -> None:
+        """Cells per day that every entry of `y` (leukaemia, CAR T, B cells) changes by; fills `activation` and `out`."""
+        fingerprint  # noqa: B018  (keeps it a free variable)
+        n, classes = rates.access.shape[0], activation.shape[0]
+        cells, car_t, b_cells = y[:n], y[n : n + 3 * classes].reshape(classes, 3), y[-1]
+        change = out[n : n + 3 * classes].reshape(classes, 3)
+        around = law.surroundings(rates, cells, car_t, b_cells, days_since_lymphodepletion, activation)
+        out[:] = 0.0
+        for i in range(n):
+            gain = law.birth_hazard(rates, around, i) - rates.death - law.kill_hazard(rates, around, car_t, i)
+            out[i] += (gain - law.leave_hazard(rates, around, car_t, i)) * cells[i]
+            for r in range(rates.route_first[i], rates.route_first[i + 1]):
+                out[rates.route_to[r]] += law.route_hazard(rates, around, car_t, i, r) * cells[i]
+        for s in range(classes):
+            memory, effector, exhausted = car_t[s, MEMORY], car_t[s, EFFECTOR], car_t[s, EXHAUSTED]
+            activated = rates.memory_activation * activation[s] * memory  # each becomes two effectors
+            tired = rates.exhaustion * activation[s] * effector
+            resting = rates.to_memory * effector
+            gain = law.effector_birth(rates, around, activation[s], s) - rates.effector_death - rates.rejection
+            change[s, MEMORY] = resting - activated - (rates.memory_loss[s] + rates.rejection) * memory
+            change[s, EFFECTOR] = 2.0 * activated + gain * effector - resting - tired
+            change[s, EXHAUSTED] = tired - (rates.exhausted_death + rates.rejection) * exhausted
+        out[-1] = rates.b_source - (rates.b_death + law.kill_hazard_b(rates, around, car_t)) * b_cells
+
+    return derivative  # type: ignore[no-any-return]
+
+
+derivative = _compile(law.FINGERPRINT)
+
+
+def integrate(
+    rates: Rates, y: Floats, days: Floats, lymphodepleted: float, relative: float, absolute: float = SMALLEST_CELLS
+) -> tuple[Floats, int]:
+    """LSODA from `days[0]` on: the state on each of these days, and evaluations of the right-hand side."""
+    activation, out = np.zeros(rates.effector_division.size), np.empty_like(y)
+
+    def f(now: Floats, day: float) -> Floats:
+        derivative(rates, now, day - lymphodepleted, activation, out)
+        return out
+
+    path, info = odeint(f, y, days, rtol=relative, atol=absolute, mxstep=100_000, full_output=True)
+    if info["message"] != "Integration successful.":
+        raise ArithmeticError(f"LSODA stopped between day {days[0]:g} and {days[-1]:g}: {info['message']}")
+    return path, int(info["nfe"][-1])
+
+
+def _alone(patient: Patient, cells: Floats, days: float, relative: float) -> tuple[Floats, int]:
+    """The leukaemia alone for some days."""
+    y, used = integrate(law.make_rates(patient.biology), np.append(cells, 0.0), np.array([0.0, days]), 0.0, relative)
+    return np.maximum(y[-1, :-1], 0.0), used
+
+
+def grow(patient: Patient, relative: float = REFERENCE) -> tuple[Floats, int]:
+    """Expected leukaemia at the patient's burden, grown from one founder cell; and evaluations of the right-hand side."""
+    biology = patient.biology
+    letters, rates = law.alphabet_of(biology), law.make_rates(biology)
+    cells = np.zeros(len(letters))
+    start = letters.index(law.founder(tuple((n, a.hits_to_loss) for n, a in biology.antigens.items())))
+    cells[start] = patient.burden_cells if patient.clones == "none" else 1.0
+    evaluations = 0
+    # Newton's method in the time at which the burden is reached; log burden is concave, so it never goes too far.
+    while (short := math.log(patient.burden_cells / cells.sum())) > 1e-6:
+        growth = law.division_hazard(rates.net_growth, rates.death, cells.sum(), rates.capacity) - rates.death
+        cells, used = _alone(patient, cells, short / growth, relative)
+        evaluations += used
+    return cells, evaluations
+
+
+def solve(
+    patient: Patient,
+    product: Product,
+    regimen: Regimen,
+    clinic: Clinic,
+    follow_up_days: int,
+    leukaemia: NDArray[Any],
+    relative: float = REFERENCE,
+) -> MeanField:
+    """The mean-field course of what `simulate` draws, to the end of follow-up.
+
+    Args:
+        patient, product, regimen, clinic: As in `simulate`; the clinic only says when `simulate` pauses to assess.
+        follow_up_days: Length of follow-up from the first infusion.
+        leukaemia: (S,) cells at entry, before bridging and lymphodepletion.
+        relative: Relative tolerance of LSODA.
+    """
+    biology = patient.biology
+    letters, classes = law.alphabet_of(biology), car_classes(product, biology.antigens)
+    cells, evaluations = leukaemia.astype(float), 0
+    if regimen.bridging_log10_kill > 0:
+        cells, evaluations = _alone(
+            patient, cells * 10.0**-regimen.bridging_log10_kill, regimen.bridging_days, relative
+        )
+    survive = 10.0**-regimen.lymphodepletion_log10_kill
+    cells, lymphodepleted = (cells * survive, 0.0) if regimen.lymphodepletion else (cells, -1e9)
+    infusions = _infusions(product, regimen, regimen.dose(patient.weight_kg))
+    redepleted = {part.day for part in product.components.values() if part.new_lymphodepletion and part.day > 0}
+    turns = {0.0, float(follow_up_days), float(clinic.assessment_day), patient.rejection_day} | redepleted
+    turns |= {day for day, _, _ in infusions}
+
+    rates = law.make_rates(biology, classes, infused=True)
+    n, day = len(letters), 0.0
+    y = np.concatenate([cells, np.zeros(3 * len(classes)), [float(round(biology.host.b_cells_at_start_cells))]])
+    seen = np.zeros((follow_up_days + 1, y.size))
+    for turn in sorted(t for t in turns if t <= follow_up_days):
+        if turn > day:
+            whole = np.arange(math.floor(day) + 1, math.floor(turn) + 1)
+            days = np.unique(np.concatenate([[day], whole, [turn]]))
+            path, used = integrate(rates, y, days, lymphodepleted, relative)
+            evaluations += used
+            seen[whole] = path[np.searchsorted(days, whole)]
+            y, day = path[-1].copy(), turn
+        if turn in redepleted:
+            y[:n] *= survive
+            lymphodepleted = turn
+        if turn == patient.rejection_day:
+            rates = rates._replace(rejection=biology.car_t.rejection_per_day)
+        for infusion_day, name, dose in infusions:
+            if infusion_day == turn:
+                infused = np.zeros((len(classes), 3), dtype=np.int64)
+                _infuse(infused, classes, name, dose, biology.car_t.memory_fraction)
+                y[n:-1] += infused.ravel()
+        if turn == 0:
+            seen[0] = y
+    return MeanField(
+        day=np.arange(follow_up_days + 1, dtype=float),
+        cells=seen[:, :n],
+        car_t=seen[:, n:-1].reshape(-1, len(classes), 3),
+        b_cells=seen[:, -1],
+        alphabet=letters,
+        evaluations=evaluations,
+    )

@@ -1,0 +1,93 @@
+"""Virtual patients: distributions, streams, independence of order."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from escape_abm.cohort import COURSE, LEUKAEMIA, READOUT, TRAITS, Cohort, sample_patient, stream
+from escape_abm.parameters import Biology, InputError, check
+
+FALSE_ALARM = 1e-4  # of each statistical check below
+
+
+def test_a_patient_is_the_same_alone() -> None:
+    cohort, biology = Cohort(), Biology()
+    many = [sample_patient(i, 5, cohort, biology) for i in range(20)]
+    assert sample_patient(13, 5, cohort, biology) == many[13]
+    assert sample_patient(13, 6, cohort, biology) != many[13]
+    assert len({p.burden_cells for p in many}) > 15
+
+
+def test_cohort_size_changes_nobody() -> None:
+    biology = Biology()
+    assert sample_patient(3, 1, Cohort(size=4), biology) == sample_patient(3, 1, Cohort(size=4000), biology)
+
+
+def test_streams_are_apart() -> None:
+    draws = [stream(1, i, k).random() for i in range(50) for k in (TRAITS, LEUKAEMIA, COURSE, READOUT)]
+    assert len(set(draws)) == len(draws)
+    assert stream(1, 2, COURSE).random() == stream(1, 2, COURSE).random()
+    child = np.random.SeedSequence(9).spawn(4)[3].spawn(3)[2]
+    assert np.random.default_rng(child).random() == stream(9, 3, 2).random()
+
+
+@pytest.mark.statistical
+def test_spread_is_the_one_stated() -> None:
+    """Kolmogorov-Smirnov of each varied trait against its lognormal; fails on a spread that is 15 % off."""
+    biology = Biology()
+    cohort = Cohort(kmt2a_fraction=0)
+    patients = [sample_patient(i, 2, cohort, biology) for i in range(4000)]
+    traits = {
+        "growth": ([p.biology.leukaemia.net_growth_per_day for p in patients], 0.097, 0.35),
+        "division": ([p.biology.car_t.effector_division_per_day for p in patients], 1.03, 0.55),
+        "memory loss": ([p.biology.car_t.memory_loss_per_day for p in patients], 0.0052, 0.93),
+        "cd19": ([p.biology.antigens["cd19"].blast_density_molecules for p in patients], 8000, 0.6),
+        "cd22": ([p.biology.antigens["cd22"].blast_density_molecules for p in patients], 3470, 0.77),
+        "last hit": ([p.biology.antigens["cd19"].last_hit_per_division for p in patients], 2.6e-8, 1.5),
+    }
+    for name, (values, median, sigma) in traits.items():
+        assert stats.kstest(values, stats.lognorm(s=sigma, scale=median).cdf).pvalue > FALSE_ALARM, name
+        assert stats.kstest(values, stats.lognorm(s=1.15 * sigma, scale=median).cdf).pvalue < FALSE_ALARM, name
+    burden = np.array([p.burden_cells for p in patients])
+    assert burden.max() == cohort.burden_max_cells
+    below = burden[burden < cohort.burden_max_cells]
+    z = math.log(cohort.burden_max_cells / cohort.burden_median_cells) / cohort.burden_median_cells_sigma
+    clipped = stats.binomtest(len(burden) - len(below), len(burden), stats.norm.sf(z))
+    assert clipped.pvalue > FALSE_ALARM
+    assert max(p.biology.killing.sanctuary_access for p in patients) == 1
+
+
+@pytest.mark.statistical
+def test_fractions_of_patients() -> None:
+    biology = Biology()
+    cohort = Cohort(kmt2a_fraction=0.3, negative_patients_fraction=0.25)
+    patients = [sample_patient(i, 3, cohort, biology) for i in range(8000)]
+    for count, p in (
+        (sum(x.kmt2a for x in patients), 0.3),
+        (sum(x.negative_fraction > 0 for x in patients), 0.25),
+        (sum(math.isfinite(x.rejection_day) for x in patients), biology.car_t.rejected_fraction),
+    ):
+        assert stats.binomtest(count, 8000, p).pvalue > FALSE_ALARM
+        assert stats.binomtest(count, 8000, 1.5 * p).pvalue < FALSE_ALARM
+    days = [x.rejection_day for x in patients if math.isfinite(x.rejection_day)]
+    assert 14 <= min(days)
+    assert max(days) <= 120
+
+
+def test_kmt2a_switches_lineage_more_and_shows_less_cd22() -> None:
+    biology = Biology()
+    with_it = sample_patient(0, 1, Cohort(kmt2a_fraction=1), biology)
+    without = sample_patient(0, 1, Cohort(kmt2a_fraction=0), biology)
+    fold = with_it.biology.leukaemia.lineage_switch_per_division / without.biology.leukaemia.lineage_switch_per_division
+    assert fold == pytest.approx(biology.leukaemia.lineage_switch_kmt2a_fold)
+    cd22 = [p.biology.antigens["cd22"].blast_density_molecules for p in (with_it, without)]
+    assert cd22[0] / cd22[1] == pytest.approx(biology.antigens["cd22"].kmt2a_density_fold)
+
+
+def test_median_above_maximum() -> None:
+    with pytest.raises(InputError, match="raise the maximum"):
+        check(Cohort, {"burden_median_cells": 2e12}, "cohort")

@@ -1,0 +1,134 @@
+"""The command line: everything can be overridden, and what is wrong is refused before anything is written."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from escape_abm.config import compose, conf_dir, launch
+from escape_abm.parameters import InputError
+from escape_abm.settings import Settings
+from tests.test_parameters import ROWS
+
+GROUPS = sorted(p.name for p in Path(conf_dir()).iterdir() if p.is_dir())
+CHOICES = [(g, p.stem) for g in GROUPS for p in sorted((Path(conf_dir()) / g).glob("*.yaml"))]
+
+
+def test_there_are_choices() -> None:
+    assert len(CHOICES) > 25
+    assert {"biology", "clinic", "cohort", "regimen", "product", "comparators", "engine", "trial", "construct"} == set(GROUPS)
+
+
+@pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c[0] != "construct"])
+def test_every_choice_composes(group: str, choice: str) -> None:
+    settings = compose([f"{group}={choice}"])
+    assert isinstance(settings, Settings)
+    if group == "product":
+        assert settings.product.name == choice
+        assert settings.arms[0].name == choice
+
+
+@pytest.mark.parametrize("choice", [c for g, c in CHOICES if g == "construct"])
+def test_every_construct_composes(choice: str) -> None:
+    group = "construct@product.components.cd19.constructs.cd19"
+    settings = compose(["product=cd19_fmc63", f"{group}={choice}", "comparators=none"])
+    (construct,) = settings.product.components["cd19"].constructs.values()
+    assert construct.antigen in ("cd19", "cd22")
+
+
+def test_every_parameter_can_be_overridden() -> None:
+    overrides = [f"{line.path}={line.value}" for line in ROWS if not line.path.startswith("cohort.negative")]
+    assert compose(["trial=none", *overrides]) == compose(["trial=none"])
+
+
+def test_default_is_the_real_trial() -> None:
+    settings = compose()
+    assert settings.trial.name == "auto1_22"
+    assert settings.cohort.negative_patients_fraction == 0.25
+    assert len(settings.arms) >= 8
+    assert settings.published
+    assert not compose(["product=tandem"]).published  # what AUTO1/22 published is not said of another product
+
+
+def test_the_command_line_wins_over_the_trial() -> None:
+    settings = compose(["trial=auto1_22", "product=tandem", "cohort=low_burden"])
+    assert settings.product.name == "tandem"
+    assert settings.cohort.burden_median_cells == 1e9
+
+
+def test_own_arm_and_dropped_arm() -> None:
+    settings = compose(["+product@comparators.mine=cd22_sensitive", "~product@comparators.tandem"])
+    names = [a.name for a in settings.arms]
+    assert "cd22_sensitive" in names
+    assert "tandem" not in names
+
+
+BAD = {
+    "unknown group": ("prodct=tandem", ["prodct", "Did you mean 'product'"]),
+    "unknown choice": ("product=tandm", ["tandm", "Did you mean 'tandem'", "bicistronic"]),
+    "unknown trial": ("trial=eliana2", ["eliana2", "Choices of trial"]),
+    "unknown engine": ("engine=contz", ["contz", "counts"]),
+    "unknown key": ("biology.leukaemia.net_groth_per_day=1", ["net_groth", "Did you mean 'net_growth_per_day'"]),
+    "unknown key with a plus": ("+cohort.sise=3", ["cohort.sise", "Did you mean 'size'"]),
+    "wrong type": ("biology.killing.hill=abc", ["biology.killing.hill='abc'", "number", "1.5"]),
+    "wrong type of seed": ("seed=first", ["seed='first'", "integer"]),
+    "out of range": ("biology.leukaemia.net_growth_per_day=-1", ["-1", "between 0 and 1 (1/d)", "0.097"]),
+    "fraction over one": ("cohort.kmt2a_fraction=1.5", ["1.5", "between 0 and 1", "0.08"]),
+    "not a number": ("biology.killing.hill=nan", ["hill", "finite"]),
+    "nobody": ("cohort.size=0", ["cohort.size=0", "at least 1"]),
+    "no worker": ("workers=0", ["workers=0", "at least 1"]),
+    "negative day": ("product.components.dual.day=-5", ["day=-5", "between 0 and 3650"]),
+    "sequential at once": ("product=sequential product.components.cd22.day=0", ["sequential", "same day", "later day"]),
+    "sequential alone": ("product=tandem product.schedule=sequential", ["one infusion", "second component"]),
+    "unknown antigen": (
+        "product.components.dual.constructs.cd19.antigen=cd91",
+        ["cd91", "not an antigen", "Did you mean 'cd19'"],
+    ),
+    "unknown antigen at entry": ("cohort.negative_antigen=cd91", ["cd91", "Did you mean 'cd19'"]),
+    "fractions of a dose": ("regimen.split_fractions=[0.5,0.6] regimen.split_days=[0,1]", ["0.6", "add up to 1"]),
+    "two doses": ("regimen=single_infusion regimen.dose_cells_per_kg=1e6", ["exactly one", "null"]),
+    "transduction over one": ("product.components.dual.transduced_fraction.cd19=1.2", ["1.2", "between 0 and 1"]),
+    "unknown route": ("biology.routes_off=[cd19_los]", ["cd19_los", "Did you mean 'cd19_"]),
+    "short follow-up": ("follow_up_months=0.5", ["0.5", "day 28", "follow for longer"]),
+    "infusion after the end": ("follow_up_months=3", ["sequential", "day 116", "~comparators.sequential"]),
+    "burden over capacity": ("cohort.burden_max_cells=3e12", ["3e+12", "95 %", "raise the second"]),
+    "sweep without -m": ("seed=range(1,3)", ["range", "multirun"]),
+    "list without -m": ("product=tandem,bicistronic", ["tandem,bicistronic", "--multirun"]),
+    "bad value in a sweep": ("-m seed=1,2 cohort.size=5,0", ["cohort.size=0", "at least 1"]),
+    "empty window": ("biology.car_t.rejection_first_day=300", ["300", "120", "raise the last"]),
+}
+
+
+def test_there_are_twenty_bad_inputs() -> None:
+    assert len(BAD) >= 20
+
+
+@pytest.mark.parametrize("words", BAD.values(), ids=BAD.keys())
+def test_bad_input_stops_at_the_door(
+    words: tuple[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line, expected = words
+    GlobalHydra.instance().clear()
+    out = [f"hydra.run.dir={tmp_path}/run", f"hydra.sweep.dir={tmp_path}/sweep"]
+    monkeypatch.setattr(sys, "argv", ["compare_products.py", *line.split(), *out])
+    monkeypatch.chdir(tmp_path)
+
+    def never(_settings: Settings, _folder: Path) -> None:
+        pytest.fail("the experiment was started")
+
+    with pytest.raises(SystemExit) as caught:
+        launch(never)
+    text = str(caught.value)
+    for word in expected:
+        assert word in text
+    assert "Nothing was run and nothing was written." in text
+    assert "Traceback" not in text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_compose_raises_input_error() -> None:
+    with pytest.raises(InputError, match="Did you mean 'size'"):
+        compose(["cohort.sice=3"])

@@ -1,0 +1,228 @@
+"""Endpoints from hand-made courses, where the answer is known without simulating."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from escape_abm.clinic import Clinic
+from escape_abm.cohort import Cohort, sample_patient
+from escape_abm.endpoints import patient_row, relapse_kind, relapse_phenotype
+from escape_abm.law import Alphabet, State, alphabet_of, founder, lose_antigen
+from escape_abm.parameters import Biology
+from escape_abm.products import Product, car_classes
+from escape_abm.simulation import Stop, Trajectory
+
+BIOLOGY = Biology()
+LETTERS: Alphabet = alphabet_of(BIOLOGY)
+NORMAL = founder((("cd19", 2), ("cd22", 1)))
+CLINIC = Clinic(treatment_death_fraction=0, severe_crs_sigma=0)
+DAYS = 366
+
+
+def at(state: State) -> int:
+    return LETTERS.index(state)
+
+
+def make_path(product: Product, *, relapse: dict[State, float] | None = None, day: int = 100, **change: Any) -> Trajectory:
+    """Everything gone by day 10; the cells of `relapse` are there from `day` on."""
+    days = np.arange(DAYS + 1, dtype=float)
+    cells = np.zeros((DAYS + 1, len(LETTERS)), dtype=np.int64)
+    cells[:10, at(NORMAL)] = 10**11
+    for state, n in (relapse or {}).items():
+        cells[day:, at(state)] = int(n)
+    classes = car_classes(product, BIOLOGY.antigens)
+    car_t = np.zeros((DAYS + 1, len(classes), 3), dtype=np.int64)
+    car_t[:, 0, 1] = 10**8
+    patient = sample_patient(0, 1, Cohort(), BIOLOGY)
+    fields: dict[str, Any] = {
+        "day": days,
+        "cells": cells,
+        "car_t": car_t,
+        "b_cells": np.full(DAYS + 1, 10**7, dtype=np.int64),
+        "t_cells": np.full(DAYS + 1, 1e11),
+        "kills": np.zeros(DAYS + 1),
+        "entry": cells[0],
+        "stop": Stop.COMPLETED,
+        "ticks": 1,
+        "alphabet": LETTERS,
+        "classes": classes,
+        "patient": patient,
+        "product": product,
+    }
+    return Trajectory(**(fields | change))
+
+
+def row(path: Trajectory, clinic: Clinic = CLINIC) -> dict[str, Any]:
+    return patient_row(path, clinic, DAYS)
+
+
+def test_lasting_remission(products: dict[str, Product]) -> None:
+    r = row(make_path(products["tandem"]))
+    assert r["complete_remission"]
+    assert r["mrd_negative"]
+    assert not r["relapse"]
+    assert math.isnan(r["day_relapse"])
+    assert math.isnan(r["day_death"])
+    assert r["day_last"] == DAYS
+    assert r["relapse_kind"] is None
+    assert math.isnan(r["day_event"])
+
+
+def test_marrow_conversion_is_its_own_inverse() -> None:
+    for fraction in (1e-6, 1e-4, 0.05, 0.6):
+        assert CLINIC.blast_fraction(CLINIC.marrow_cells(fraction)) == pytest.approx(fraction, rel=1e-12)
+    assert CLINIC.marrow_cells(0.05) == pytest.approx(1.04e11, rel=0.01)  # the figure of liu2022
+    assert CLINIC.marrow_cells(1e-4) == pytest.approx(2.0e8, rel=0.02)
+
+
+@pytest.mark.parametrize(("cells", "relapses"), [(1.03e11, False), (1.04e11, True)])
+def test_relapse_is_five_percent_of_marrow(products: dict[str, Product], cells: float, relapses: bool) -> None:
+    r = row(make_path(products["tandem"], relapse={NORMAL: cells}))
+    assert r["relapse"] is relapses
+    if relapses:
+        assert r["day_relapse"] == 100
+        assert r["relapse_phenotype"] == "CD19+CD22+"
+        assert r["relapse_kind"] == "antigen-positive"
+
+
+def test_extramedullary_relapse(products: dict[str, Product]) -> None:
+    hidden = NORMAL._replace(niche="sanctuary")
+    r = row(make_path(products["tandem"], relapse={hidden: CLINIC.extramedullary_cells}))
+    assert (r["relapse"], r["relapse_mechanism"]) == (True, "sanctuary")
+
+
+def test_no_remission(products: dict[str, Product]) -> None:
+    r = row(make_path(products["tandem"], relapse={NORMAL: 2e11}, day=5))
+    assert not r["complete_remission"]
+    assert not r["relapse"]
+    assert r["day_event"] == 28
+
+
+NEGATIVE = lose_antigen(NORMAL, 0)
+DIM = next(s for s in LETTERS.states if s.antigens[0].shown == "dim" and s.antigens[1].shown == "high" and s.niche == "marrow"
+           and not s.progenitor)  # fmt: skip
+MYELOID = next(s for s in LETTERS.states if s.lineage == "myeloid" and s.niche == "marrow" and s.origin == "founder")
+
+
+@pytest.mark.parametrize(
+    ("cells", "phenotype"),
+    [
+        ({NORMAL: 100}, "CD19+CD22+"),
+        ({NEGATIVE: 100}, "CD19-CD22+"),
+        ({NEGATIVE: 51, NORMAL: 49}, "CD19-CD22+"),
+        ({NEGATIVE: 49, NORMAL: 51}, "CD19+CD22+"),
+        ({NEGATIVE: 30, DIM: 30, NORMAL: 40}, "CD19dimCD22+"),
+        ({lose_antigen(NEGATIVE, 1): 100}, "CD19-CD22-"),
+        ({lose_antigen(NORMAL, 1): 100}, "CD19+CD22-"),
+        ({MYELOID: 60, NORMAL: 40}, "lineage switch"),
+        ({MYELOID: 40, NEGATIVE: 40, NORMAL: 20}, "CD19-CD22+"),
+    ],
+)
+def test_phenotype(cells: dict[State, int], phenotype: str) -> None:
+    counts = np.zeros(len(LETTERS), dtype=np.int64)
+    for state, n in cells.items():
+        counts[at(state)] = n
+    assert relapse_phenotype(counts, LETTERS, 0.5) == phenotype
+
+
+@pytest.mark.parametrize(
+    ("arm", "phenotype", "kind"),
+    [
+        ("cd19_fmc63", "CD19-CD22+", "antigen-negative"),
+        ("cd19_fmc63", "CD19+CD22-", "antigen-positive"),
+        ("cd22_m971", "CD19-CD22+", "antigen-positive"),
+        ("cd22_m971", "CD19+CD22-", "antigen-negative"),
+        ("tandem", "CD19+CD22-", "antigen-negative"),
+        ("tandem", "CD19dimCD22dim", "antigen-positive"),
+        ("tandem", "lineage switch", "lineage switch"),
+    ],
+)
+def test_antigen_negative_is_of_the_products_own_antigens(
+    products: dict[str, Product], arm: str, phenotype: str, kind: str
+) -> None:
+    assert relapse_kind(phenotype, products[arm]) == kind
+
+
+@pytest.mark.parametrize(("origin", "mechanism"), [("founder", "pre-existing clone"), ("acquired", "acquired on therapy")])
+def test_escape_mechanism(products: dict[str, Product], origin: str, mechanism: str) -> None:
+    r = row(make_path(products["cd19_fmc63"], relapse={NEGATIVE._replace(origin=origin): 2e11}))
+    assert (r["relapse_kind"], r["relapse_mechanism"]) == ("antigen-negative", mechanism)
+
+
+def test_other_mechanisms(products: dict[str, Product]) -> None:
+    single = products["cd19_fmc63"]
+    assert row(make_path(single, relapse={DIM: 2e11}))["relapse_mechanism"] == "antigen low"
+    assert row(make_path(single, relapse={NORMAL: 2e11}))["relapse_mechanism"] == "outgrown"
+    path = make_path(single, relapse={NORMAL: 2e11})
+    path.car_t[50:] = 0
+    assert row(path)["relapse_mechanism"] == "CAR T lost"
+    rejecting = type(path.patient)(**(path.patient.__dict__ | {"rejection_day": 30.0}))
+    assert row(Trajectory(**(path.__dict__ | {"patient": rejecting})))["relapse_mechanism"] == "rejected"
+    tired = make_path(single, relapse={NORMAL: 2e11})
+    tired.car_t[:, 0, 2] = 10**9
+    assert row(tired)["relapse_mechanism"] == "exhausted"
+    entered = type(path.patient)(**(path.patient.__dict__ | {"negative_fraction": 0.9}))
+    negative = make_path(single, relapse={NEGATIVE: 2e11}, patient=entered)
+    assert row(negative)["relapse_mechanism"] == "negative at entry"
+
+
+def test_car_t_and_b_cells(products: dict[str, Product]) -> None:
+    path = make_path(products["cd19_fmc63"])
+    path.car_t[:] = 0
+    path.car_t[:, 0, 1] = 10**6
+    path.car_t[5:60, 0, 1] = 10**8
+    path.car_t[9, 0, 1] = 10**9
+    path.b_cells[:4] = 10**10
+    path.b_cells[200:] = 10**10
+    r = row(path)
+    assert (r["car_t_peak_cells"], r["day_car_t_peak"], r["day_car_t_lost"]) == (10**9, 9, 60)
+    assert (r["day_b_cell_aplasia"], r["day_b_cell_recovery"]) == (4, 200)
+    expected = np.trapezoid([1e6] * 5 + [1e8] * 4 + [1e9] + [1e8] * 19)
+    assert r["car_t_auc_28_cell_days"] == pytest.approx(expected)
+
+
+def test_severe_crs_follows_killing(products: dict[str, Product]) -> None:
+    path = make_path(products["cd19_fmc63"])
+    path.kills[7] = 0.99 * CLINIC.severe_crs_kills_per_day
+    assert not row(path)["crs_grade_3_or_higher"]
+    path.kills[7] = 1.01 * CLINIC.severe_crs_kills_per_day
+    assert row(path)["crs_grade_3_or_higher"]
+
+
+def test_treatment_death_comes_first(products: dict[str, Product]) -> None:
+    clinic = Clinic(treatment_death_fraction=1, treatment_death_last_day=60)
+    r = row(make_path(products["tandem"], relapse={NORMAL: 2e11}, day=200), clinic)
+    assert r["cause_of_death"] == "treatment"
+    assert r["day_death"] <= 60
+    assert not r["relapse"]
+    assert r["day_event"] == r["day_death"] == r["day_last"]
+
+
+def test_death_after_failure_follows_its_hazard(products: dict[str, Product]) -> None:
+    """Exponential with the stated hazard, a luck of its own for each patient (five standard errors)."""
+    days = []
+    for i in range(2000):
+        path = make_path(products["tandem"], relapse={NORMAL: 2e11}, patient=sample_patient(i, 1, Cohort(), BIOLOGY))
+        days.append(row(path)["day_death"])
+    died = np.mean(~np.isnan(days))
+    expected = 1 - math.exp(-CLINIC.death_after_relapse_per_day * (DAYS - 100))
+    assert abs(died - expected) < 5 * math.sqrt(expected * (1 - expected) / 2000)
+
+
+def test_mrd_is_sampled(products: dict[str, Product]) -> None:
+    """At the limit of flow cytometry about half of the samples are negative; far from it none or all."""
+    shares = []
+    for cells in (0.8, 1.0, 1.2):
+        negative = 0
+        for i in range(300):
+            patient = sample_patient(i, 1, Cohort(), BIOLOGY)
+            path = make_path(products["tandem"], relapse={NORMAL: cells * CLINIC.marrow_cells(1e-4)}, day=20, patient=patient)
+            negative += row(path)["mrd_negative"]
+        shares.append(negative / 300)
+    assert shares[0] > 0.95
+    assert shares[2] < 0.05
+    assert abs(shares[1] - 0.5) < 5 * math.sqrt(0.25 / 300) + 0.02  # 100 of 1e6 cells: one in 25 samples has just 100

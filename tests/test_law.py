@@ -1,0 +1,151 @@
+"""The law: its states, its routes, and its hazards as functions without chance."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from escape_abm import law
+from escape_abm.law import PER_DAY, PER_DIVISION, alphabet_of, densities, escapes, make_rates, phenotype
+from escape_abm.parameters import Antigen, Biology, route_names
+from escape_abm.products import Product, car_classes
+
+BIOLOGY = Biology()
+LETTERS = alphabet_of(BIOLOGY)
+
+
+def test_every_open_route_is_used_and_known() -> None:
+    # Silencing of CD22 and reactivation have rate zero by default: closed.
+    closed = {"cd22_silencing", "cd22_reactivation", "cd19_reactivation"}
+    assert set(LETTERS.route_names) == set(route_names(BIOLOGY.antigens)) - closed
+
+
+def test_states_that_cannot_exist_are_not_states() -> None:
+    assert len(set(LETTERS.states)) == len(LETTERS)
+    for s in LETTERS.states:
+        if s.lineage == "myeloid":
+            assert all(a.shown == "lost" for a in s.antigens)
+            assert not s.progenitor
+        for a in s.antigens:
+            assert (a.alleles == 0) == (a.shown == "lost")
+        if escapes(s) == 0:
+            assert s.origin == "founder"
+    assert any(s.origin == "acquired" for s in LETTERS.states)
+
+
+def test_only_a_new_escape_is_acquired() -> None:
+    for r, (before, after) in enumerate(zip(LETTERS.to_before, LETTERS.to_after, strict=True)):
+        source = LETTERS.states[int(np.searchsorted(LETTERS.route_first, r, side="right")) - 1]
+        new = escapes(LETTERS.states[before]) > escapes(source)
+        assert (before != after) == (new and source.origin == "founder")
+
+
+def test_closed_routes_shrink_the_alphabet() -> None:
+    alone = alphabet_of(Biology(routes_off=route_names(BIOLOGY.antigens)))
+    assert alone.route_names == ()
+    assert len(alone) == 3  # the founder, and the two that a measured negative fraction may put in
+    no_switch = alphabet_of(Biology(routes_off=("lineage_switch",)))
+    assert not any(s.lineage == "myeloid" for s in no_switch.states)
+
+
+def test_a_third_antigen_needs_no_code() -> None:
+    three = Biology(antigens=BIOLOGY.antigens | {"cd20": Antigen(hits_to_loss=1)})
+    letters = alphabet_of(three)
+    assert letters.antigens == ("cd19", "cd22", "cd20")
+    assert phenotype(letters.states[0], letters.antigens) == "CD19+CD22+CD20+"
+    assert make_rates(three).route_rate.size == len(letters.route_names)
+
+
+def test_densities() -> None:
+    density = densities(LETTERS, BIOLOGY)
+    cd19 = BIOLOGY.antigens["cd19"]
+    for i, s in enumerate(LETTERS.states):
+        alleles, shown = s.antigens[0]
+        expected = cd19.blast_density_molecules
+        expected *= cd19.hemizygous_fold if alleles == 1 else 1
+        expected *= {"high": 1.0, "dim": cd19.dim_fold, "silenced": 0.0, "lost": 0.0}[shown]
+        expected *= BIOLOGY.leukaemia.progenitor_density_fold if s.progenitor else 1
+        assert density[i, 0] == pytest.approx(expected, rel=1e-12)
+
+
+def test_recognition(products: dict[str, Product]) -> None:
+    classes = car_classes(products["bicistronic"], BIOLOGY.antigens)
+    rates = make_rates(BIOLOGY, classes, infused=True)
+    p = []
+    for name, antigen in BIOLOGY.antigens.items():
+        half, h = classes[0].half_density_molecules[name], BIOLOGY.killing.hill
+        p.append(antigen.blast_density_molecules**h / (antigen.blast_density_molecules**h + half**h))
+    assert rates.kill_probability[0, 0] == pytest.approx(1 - (1 - p[0]) * (1 - p[1]), rel=1e-12)
+    gone = [i for i, s in enumerate(LETTERS.states) if all(a.shown in ("lost", "silenced") for a in s.antigens)]
+    assert rates.kill_probability[0, gone] == pytest.approx(0, abs=1e-300)
+    assert np.all(rates.stimulation <= rates.kill_probability)  # expansion needs more antigen
+
+
+@pytest.mark.parametrize("arm", ["cd19_fmc63", "tandem", "cotransduced", "auto1_22"])
+def test_leaving_is_the_sum_of_its_routes(products: dict[str, Product], arm: str) -> None:
+    rates = make_rates(BIOLOGY, car_classes(products[arm], BIOLOGY.antigens), infused=True)
+    car_t = np.full((rates.kill_probability.shape[0], 3), 10**9, dtype=np.int64)
+    around = law.Surroundings(1e-10, 0.15, 0.5)
+    for i in range(len(LETTERS)):
+        routes = range(rates.route_first[i], rates.route_first[i + 1])
+        each = [law.route_hazard(rates, around, car_t, i, r) for r in routes]
+        assert law.leave_hazard(rates, around, car_t, i) == pytest.approx(sum(each), rel=1e-12)
+
+
+def test_no_car_t_cell_kills_more_than_its_capacity(products: dict[str, Product]) -> None:
+    rates = make_rates(BIOLOGY, car_classes(products["cotransduced"], BIOLOGY.antigens), infused=True)
+    rates = rates._replace(half_saturation=1.0)  # targets far in excess of what limits by CAR T cells being few
+    cells = np.zeros(len(LETTERS), dtype=np.int64)
+    cells[0] = 10**12
+    car_t = np.zeros((3, 3), dtype=np.int64)
+    car_t[:, law.EFFECTOR] = 100
+    around = law.surroundings(rates, cells, car_t, 10**10, 5.0, np.zeros(3))
+    killed = law.kill_hazard(rates, around, car_t, 0) * cells[0] + law.kill_hazard_b(rates, around, car_t) * 10**10
+    assert killed == pytest.approx(300 * rates.kills_per_car_t, rel=1e-8)
+
+
+def test_carrying_capacity_is_where_growth_stops() -> None:
+    assert law.division_hazard(0.1, 0.05, 0.0, 1e12) == pytest.approx(0.15)
+    assert law.division_hazard(0.1, 0.05, 1e12, 1e12) == pytest.approx(0.05)
+    assert law.division_hazard(0.1, 0.05, 1e13, 1e12) == 0
+
+
+def test_kendall_limits() -> None:
+    gone, more = law.kendall(0.2, 0.2, 3.0)  # critical
+    assert gone == pytest.approx(0.6 / 1.6, rel=1e-9)
+    assert more == pytest.approx(0.6 / 1.6, rel=1e-9)
+    assert law.kendall(0.0, 0.5, 2.0) == pytest.approx((1 - math.exp(-1), 0.0))
+    assert law.kendall(0.5, 0.0, 2.0) == pytest.approx((0.0, 1 - math.exp(-1)))
+    assert law.kendall(0.1, 50.0, 10.0)[0] == pytest.approx(1, abs=1e-12)
+    # Mean number of descendants: (1 - gone) / (1 - more) = exp((b - d) t).
+    gone, more = law.kendall(1.3, 0.4, 0.7)
+    assert (1 - gone) / (1 - more) == pytest.approx(math.exp(0.9 * 0.7), rel=1e-12)
+
+
+def test_lymphopenia_and_recovery() -> None:
+    host = BIOLOGY.host
+    n = law.endogenous_t_cells(0.0, host.t_cell_nadir_cells, host.t_cell_capacity_cells, host.t_cell_recovery_per_day)
+    assert n == pytest.approx(host.t_cell_nadir_cells)
+    late = law.endogenous_t_cells(1e9, host.t_cell_nadir_cells, host.t_cell_capacity_cells, host.t_cell_recovery_per_day)
+    assert late == pytest.approx(host.t_cell_capacity_cells)
+    assert law.lymphopenia(n, 0.0, host.t_cell_nadir_cells, host.t_cell_capacity_cells) == pytest.approx(1)
+    assert law.lymphopenia(late, 1e9, host.t_cell_nadir_cells, host.t_cell_capacity_cells) == 0
+
+
+@pytest.mark.parametrize("tolerance", [0.1, 0.5])
+def test_ticks_are_powers_of_two(tolerance: float) -> None:
+    for fastest in (0.0, 0.01, 0.3, 1.0, 2.9, 40.0):
+        days = law.tick_days(fastest, tolerance, 1.0)
+        assert math.log2(days) == int(math.log2(days))
+        assert days * fastest <= tolerance or days == 2.0**-10
+
+
+def test_clocks() -> None:
+    rates = make_rates(BIOLOGY)
+    per_division = {n for n, c in zip(LETTERS.route_names, LETTERS.route_clock, strict=True) if c == PER_DIVISION}
+    assert per_division == {"cd19_allele_loss", "cd19_silencing", "cd22_allele_loss", "progenitor_entry", "lineage_switch"}
+    per_day = {n for n, c in zip(LETTERS.route_names, LETTERS.route_clock, strict=True) if c == PER_DAY}
+    assert "sanctuary_entry" in per_day
+    assert rates.leave_per_day[0] == pytest.approx(1e-5 + 1.4e-5 + 1e-3)

@@ -1,0 +1,284 @@
+"""A virtual trial: its tables, their independence of workers, and what its parameters do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from escape_abm.clinic import Clinic
+from escape_abm.cohort import Patient
+from escape_abm.config import compose
+from escape_abm.endpoints import MECHANISMS, RELAPSE_KINDS
+from escape_abm.law import State, alphabet_of
+from escape_abm.parameters import route_names
+from escape_abm.products import Product
+from escape_abm.regimen import Regimen
+from escape_abm.settings import Engine, Settings
+from escape_abm.simulation import simulate
+from escape_abm.survival import paired_difference
+from escape_abm.trial import TrialResult, causes_of_failure, contrast, months_of, run_trial, summarise
+
+ENDPOINTS = {
+    "complete_remission",
+    "mrd_negative",
+    "overall_survival",
+    "event_free_survival",
+    "relapse_free_survival",
+    "cumulative_incidence_relapse",
+    "cumulative_incidence_antigen_negative",
+    "cumulative_incidence_antigen_positive",
+    "cumulative_incidence_lineage_switch",
+    "non_relapse_mortality",
+    "crs_grade_3_or_higher",
+    "car_t_persistence",
+    "b_cell_aplasia",
+}
+
+
+@pytest.fixture(scope="module")
+def result() -> TrialResult:
+    return run_trial(compose(["cohort.size=24", "workers=2", "trajectories.patients=3"]))
+
+
+def test_workers_and_size_change_nothing(result: TrialResult) -> None:
+    alone = run_trial(compose(["cohort.size=24", "workers=1", "trajectories.patients=3"]))
+    for name in ("patients", "trajectories", "summary", "contrasts"):
+        pd.testing.assert_frame_equal(getattr(alone, name), getattr(result, name), check_exact=True)
+    fewer = run_trial(compose(["cohort.size=7", "workers=1", "trajectories.patients=0"]))
+    pd.testing.assert_frame_equal(
+        fewer.patients, result.patients[result.patients["patient"] < 7].reset_index(drop=True), check_exact=True
+    )
+
+
+def test_patients_table(result: TrialResult) -> None:
+    p = result.patients
+    assert list(p.columns[:2]) == ["patient", "arm"]
+    assert not p.duplicated(["patient", "arm"]).any()
+    assert p.groupby("patient")["burden_cells"].nunique().eq(1).all()  # the same patient in every arm
+    assert p.groupby("arm").size().eq(24).all()
+    relapsed = p[p["relapse"]]
+    assert set(relapsed["relapse_kind"].dropna()) <= set(RELAPSE_KINDS)
+    assert set(relapsed["relapse_mechanism"].dropna()) <= set(MECHANISMS)
+    assert relapsed["relapse_phenotype"].notna().all()
+    assert p.loc[~p["relapse"], "relapse_kind"].isna().all()
+    assert (p["day_last"] <= 366).all()
+    assert (p.loc[p["day_death"].notna(), "day_death"] >= p.loc[p["day_death"].notna(), "day_event"]).all()
+
+
+def test_summary_table(result: TrialResult) -> None:
+    s = result.summary
+    assert list(s.columns) == ["arm", "endpoint", "month", "estimate", "lower", "upper", "n"]
+    assert set(s["endpoint"]) == ENDPOINTS
+    assert set(s["month"].dropna()) == {1, 3, 6, 12}
+    assert s.loc[s["month"].isna(), "endpoint"].eq("crs_grade_3_or_higher").all()
+    known = s.dropna(subset=["estimate"])
+    assert ((known["lower"] <= known["estimate"]) & (known["estimate"] <= known["upper"])).all()
+    assert known[["lower", "upper"]].apply(lambda c: c.between(0, 1)).all(axis=None)
+
+
+def test_incidences_add_up(result: TrialResult) -> None:
+    wide = result.summary.pivot(index=["arm", "month"], columns="endpoint", values="estimate")
+    kinds = [f"cumulative_incidence_{k}" for k in ("antigen_negative", "antigen_positive", "lineage_switch")]
+    wide = wide.dropna(subset=kinds)
+    assert len(wide) > 0
+    assert np.allclose(wide[kinds].sum(axis=1), wide["cumulative_incidence_relapse"], atol=1e-12)
+
+
+def test_summary_of_hand_made_patients() -> None:
+    """Five patients, worked by hand: 4 in CR; one antigen-negative relapse at day 100, one treatment death at day 50."""
+    nan = math.nan
+    p = pd.DataFrame(
+        {
+            "patient": range(5),
+            "arm": "x",
+            "complete_remission": [True, True, True, True, False],
+            "mrd_negative": [True, True, False, True, False],
+            "crs_grade_3_or_higher": [True, False, False, False, False],
+            "relapse_kind": pd.array([None, "antigen-negative", None, None, None], dtype="string"),
+            "cause_of_death": pd.array([None, None, "treatment", None, "leukaemia"], dtype="string"),
+            "day_relapse": [nan, 100.0, nan, nan, nan],
+            "day_event": [nan, 100.0, 50.0, nan, 28.0],
+            "day_death": [nan, nan, 50.0, nan, 200.0],
+            "day_last": [366.0, 366.0, 50.0, 366.0, 200.0],
+            "day_watched": [366.0, 100.0, 50.0, 366.0, 28.0],
+            "day_car_t_lost": [nan, nan, nan, 90.0, nan],
+            "day_b_cell_recovery": [nan, nan, nan, 80.0, nan],
+        }
+    )
+    assert causes_of_failure(p[p["complete_remission"]])["cause"].tolist() == [0, 1, 4, 0]
+    s = summarise(p, ["x"], 12).set_index(["endpoint", "month"])["estimate"]
+    assert s["complete_remission", 1] == 4 / 5
+    assert s["mrd_negative", 1] == 3 / 5
+    assert s["overall_survival", 12] == pytest.approx(3 / 5)
+    assert s["event_free_survival", 12] == pytest.approx(2 / 5)
+    assert s["relapse_free_survival", 12] == pytest.approx(2 / 4)
+    assert s["cumulative_incidence_antigen_negative", 12] == pytest.approx(1 / 4)
+    assert s["cumulative_incidence_antigen_negative", 3] == 0
+    assert s["cumulative_incidence_antigen_positive", 12] == 0
+    assert s["non_relapse_mortality", 12] == pytest.approx(1 / 5)
+    # Persistence of patients in CR: 4 until one is lost to death at day 50, then 1 of 3 loses CAR T cells at day 90.
+    assert s["car_t_persistence", 6] == pytest.approx(2 / 3)
+    assert s["b_cell_aplasia", 6] == pytest.approx(2 / 3)
+
+
+def test_contrasts_are_paired(result: TrialResult) -> None:
+    c = result.contrasts
+    assert c["reference"].eq("auto1_22").all()
+    assert set(c["arm"]) == set(result.patients["arm"]) - {"auto1_22"}
+    assert c["n"].eq(24).all()
+    p = result.patients.set_index(["arm", "patient"])["complete_remission"].unstack(0)
+    line = c[(c["arm"] == "cd22_m971") & (c["endpoint"] == "complete_remission")].iloc[0]
+    assert line["difference"] == pytest.approx(p["cd22_m971"].mean() - p["auto1_22"].mean())
+    same = contrast(pd.concat([result.patients[result.patients["arm"] == "tandem"].assign(arm=a) for a in "ab"]), "ab", 12)
+    assert same["difference"].eq(0).all()
+
+
+def test_months() -> None:
+    assert months_of(12) == (1, 3, 6, 12)
+    assert months_of(2) == (1,)
+    assert months_of(30) == (1, 3, 6, 12, 18, 24)
+
+
+def test_trajectories(result: TrialResult) -> None:
+    t = result.trajectories
+    assert list(t.columns) == ["patient", "arm", "day", "group", "cells"]
+    assert set(t["patient"]) == {0, 1, 2}
+    assert (t["cells"] >= 0).all()
+    wide = t.pivot(index=["patient", "arm", "day"], columns="group", values="cells").fillna(0)
+    phenotypes = [g for g in wide if g.startswith("CD19") or g == "lineage switch"]
+    assert (wide[phenotypes].sum(axis=1) == wide["leukaemia"]).all()
+
+
+# ------------------------------------------------------------------------------------------- routes, one by one
+
+def _cd19_dim(s: State) -> bool:
+    return s.antigens[0].shown == "dim"
+
+
+def _cd22_dim(s: State) -> bool:
+    return s.antigens[1].shown == "dim"
+
+
+ROUTE_LEADS_TO: dict[str, Callable[[State], bool]] = {
+    "cd19_allele_loss": lambda s: s.lineage == "B" and s.antigens[0].alleles < 2,
+    "cd19_silencing": lambda s: s.antigens[0].shown == "silenced",
+    "cd19_dimming": _cd19_dim,
+    "cd19_stripping": _cd19_dim,
+    "cd22_allele_loss": lambda s: s.lineage == "B" and s.antigens[1].shown == "lost",
+    "cd22_dimming": _cd22_dim,
+    "cd22_stripping": _cd22_dim,
+    "progenitor_entry": lambda s: s.progenitor,
+    "lineage_switch": lambda s: s.lineage == "myeloid",
+    "sanctuary_entry": lambda s: s.niche == "sanctuary",
+}
+
+
+def _eager(settings: Settings, routes_off: set[str]) -> Settings:
+    """Escape made frequent, so that every route that is open is taken in one patient."""
+    b = settings.biology
+    rates = {"last_hit_per_division": 1e-6, "silencing_per_division": 1e-7}
+    cd19, cd22 = (b.antigens[a].model_copy(update=rates) for a in ("cd19", "cd22"))
+    leukaemia = b.leukaemia.model_copy(update={"lineage_switch_per_division": 1e-7})
+    biology = b.model_copy(
+        update={"antigens": {"cd19": cd19, "cd22": cd22}, "leukaemia": leukaemia, "routes_off": tuple(sorted(routes_off))}
+    )
+    return settings.model_copy(update={"biology": biology})
+
+
+@pytest.mark.parametrize("route", ROUTE_LEADS_TO)
+def test_a_closed_route_is_never_taken_and_an_open_one_is(
+    route: str, settings: Settings, products: dict[str, Product], make_patient: Callable[[int], Patient]
+) -> None:
+    leads = ROUTE_LEADS_TO[route]
+    twins = {r for r, other in ROUTE_LEADS_TO.items() if other is leads}
+
+    def reached(routes_off: set[str]) -> bool:
+        patient = make_patient(1)
+        biology = _eager(settings, routes_off).biology
+        patient = Patient(**(patient.__dict__ | {"biology": biology}))
+        letters = alphabet_of(biology)
+        path = simulate(
+            patient, products["auto1_22"], Regimen(), Clinic(), follow_up_days=60, engine=Engine(stop_at_failure=False)
+        )
+        there = np.array([leads(s) for s in letters.states])
+        return bool(path.cells[:, there].any())
+
+    every = set(route_names(settings.biology.antigens))
+    assert not reached(twins)  # all others open
+    assert reached(every - {route})  # it alone
+
+
+@pytest.mark.statistical
+def test_no_escape_no_escaped_relapse() -> None:
+    """With every escape route closed no relapse is antigen-negative or dim, though patients still relapse."""
+    p = run_trial(compose(["trial=none", "biology=no_escape", "cohort.size=120", "product=cd19_fmc63", "comparators=none",
+                           "trajectories.patients=0"])).patients  # fmt: skip
+    assert p["relapse"].sum() > 5
+    assert set(p["relapse_phenotype"].dropna()) == {"CD19+CD22+"}
+    assert not set(p["relapse_mechanism"].dropna()) & {"pre-existing clone", "acquired on therapy", "antigen low"}
+
+
+def test_no_clones_no_pre_existing_relapse() -> None:
+    p = run_trial(compose(["trial=none", "cohort.clones=none", "cohort.size=120", "product=cd22_m971", "comparators=none",
+                           "trajectories.patients=0"])).patients  # fmt: skip
+    assert p["relapse"].sum() > 20
+    assert "pre-existing clone" not in set(p["relapse_mechanism"].dropna())
+
+
+# --------------------------------------------------------------------------------------------- direction of effects
+
+# product, change, column, sign of the effect, settings common to both sides
+EFFECTS: list[tuple[str, str, str, int, tuple[str, ...]]] = [
+    ("cd19_fmc63", "biology.antigens.cd19.last_hit_per_division=2.6e-6", "antigen_negative", 1, ()),
+    ("cd19_fmc63", "biology.antigens.cd19.silencing_per_division=8.7e-12", "antigen_negative", 1, ()),
+    ("cd22_m971", "biology.antigens.cd22.last_hit_per_division=1e-9", "antigen_negative", 1, ()),
+    ("cd22_m971", "biology.antigens.cd22.half_density_molecules=210", "mrd_negative", 1, ()),
+    ("cd22_m971", "biology.antigens.cd22.blast_density_molecules=700", "complete_remission", -1, ()),
+    ("cd19_fmc63", "cohort.burden_median_cells=1e9", "complete_remission", 1, ()),
+    ("cd19_fmc63", "cohort.burden_median_cells=1e9", "antigen_negative", -1, ()),
+    ("cd19_fmc63", "biology.car_t.effector_division_per_day=1.5", "complete_remission", 1, ()),
+    ("cd19_fmc63", "biology.car_t.effector_death_per_day=0.4", "mrd_negative", -1, ()),
+    ("cd19_fmc63", "biology.killing.kill_per_day=1.2", "mrd_negative", -1, ()),
+    ("cd19_fmc63", "biology.killing.sanctuary_access=0.1", "antigen_positive", 1, ()),
+    ("cd19_fmc63", "biology.car_t.rejected_fraction=1", "car_t_lost", 1, ()),
+    ("cd19_fmc63", "biology.car_t.effector_death_per_day=0.3", "b_cells_back", 1, ()),
+    ("cd19_fmc63", "biology.leukaemia.lineage_switch_per_division=1e-12", "lineage_switch", 1, ()),
+    ("cd19_fmc63", "cohort.kmt2a_fraction=1", "lineage_switch", 1, ("biology.leukaemia.lineage_switch_per_division=1e-15",)),
+    ("cd19_fmc63", "regimen.lymphodepletion=false", "mrd_negative", -1, ()),
+    ("cd19_fmc63", "regimen.bridging_log10_kill=3", "complete_remission", 1, ("cohort.burden_median_cells=1e12",)),
+    ("tandem", "biology.antigens.cd22.tandem_fold=90", "antigen_negative", 1,
+     ("biology.antigens.cd19.last_hit_per_division=1e-5",)),
+    ("cotransduced", "product.components.dual.transduced_fraction.cd22=0.0001", "antigen_negative", 1,
+     ("biology.antigens.cd19.last_hit_per_division=1e-5",)),
+]  # fmt: skip
+FALSE_ALARM = 1e-3  # one-sided, of each line of the table
+
+
+def _outcome(p: pd.DataFrame, column: str) -> pd.Series:
+    if column in ("antigen_negative", "antigen_positive", "lineage_switch"):
+        kind = {"lineage_switch": "lineage switch"}.get(column, column.replace("_", "-"))
+        return (p["relapse_kind"] == kind).fillna(False).astype(bool)
+    if column == "car_t_lost":
+        return p["day_car_t_lost"].notna()
+    if column == "b_cells_back":
+        return p["day_b_cell_recovery"] < 100
+    return p[column].astype(bool)
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize(("arm", "change", "column", "sign", "common"), EFFECTS, ids=[f"{e[1]}:{e[2]}" for e in EFFECTS])
+def test_direction_of_effect(arm: str, change: str, column: str, sign: int, common: tuple[str, ...]) -> None:
+    """The same patients with and without a change: the paired difference has the expected sign, beyond chance."""
+    base = ["trial=none", f"product={arm}", "comparators=none", "cohort.size=160", "trajectories.patients=0", "workers=1", *common]
+    before, after = (run_trial(compose([*base, *more])).patients for more in ([], [change]))
+    first, second = _outcome(after, column), _outcome(before, column)
+    d = paired_difference(first, second)
+    gained, lost = int((first & ~second).sum()), int((~first & second).sum())
+    p_value = stats.binomtest(max(gained if sign > 0 else lost, 0), max(gained + lost, 1), 0.5, alternative="greater").pvalue
+    assert d.difference * sign > 0
+    assert p_value < FALSE_ALARM
