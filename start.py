@@ -70,9 +70,10 @@ def install() -> None:
         raise SystemExit(f"Could not make {ROOT / '.venv'}; the reason is above.")
     python, wanted = tool("python"), ("-c", "constraints.txt", "-e", ".[dev]")
     pip = (python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
-    # uv is several times faster, but does not read pip's settings, so it may fail where pip does not.
+    # uv is several times faster, but does not read pip's settings, so it may fail where pip does not. Bytecode is
+    # compiled here, as pip does, so that every later start is short.
     uv = (tool("uv"), "pip", "install", "--python", python)
-    is_fast = works(*pip, "--retries", "1", "uv", quiet=True) and works(*uv, *wanted, quiet=True)
+    is_fast = works(*pip, "--retries", "1", "uv", quiet=True) and works(*uv, "--compile-bytecode", *wanted, quiet=True)
     if not is_fast and not works(*pip, *wanted):
         raise SystemExit("Could not install the packages; pip says why above. Is there a network connection?")
     (ROOT / ".venv" / "stamp").write_text(stamp())

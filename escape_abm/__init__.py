@@ -26,7 +26,7 @@ _HOME = {
     "run_trial": "trial",
     "TrialResult": "trial",
 }
-__all__ = [*_HOME, "__version__"]  # noqa: PLE0604
+__all__ = [*_HOME, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

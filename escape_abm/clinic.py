@@ -15,7 +15,9 @@ class Clinic(Section):
     normal_marrow_cells: float = row(
         1.909e12, "cells", (1, 1e14), (1e12, 2e12), "liu2022", "C", "Normal marrow cells of an adult."
     )
-    largest_blast_fraction: float = row(0.9719, "fraction", (0.5, 1), (0.9, 1), "liu2022", "C", "Blasts in a packed marrow.")
+    largest_blast_fraction: float = row(
+        0.9719, "fraction", (0.5, 1), (0.9, 1), "liu2022", "C", "Blasts in a packed marrow."
+    )
     remission_blast_fraction: float = row(
         0.05, "fraction of marrow cells", (0, 0.5), (0.05, 0.05), "maude2018", "A", "CR/CRi: fewer blasts than this."
     )
@@ -23,12 +25,19 @@ class Clinic(Section):
         0.05, "fraction of marrow cells", (0, 0.5), (0.05, 0.05), "maude2018", "A", "Relapse: this many blasts or more."
     )
     extramedullary_cells: float = row(
-        3e10, "cells", (1, 1e14), (1e9, 1e11), "wang2023", "C",
-        "Sanctuary disease that is seen clinically. Chosen so that about one antigen-positive or -negative relapse in seven "
-        "is isolated extramedullary, as among the children who entered: 31 of 225 there, 51 of 343 in b019.",
+        3e10,
+        "cells",
+        (1, 1e14),
+        (1e9, 1e11),
+        "wang2023",
+        "C",
+        "Sanctuary disease that is seen clinically. Chosen so that about one relapse in seven is isolated "
+        "extramedullary, as among the children who entered: 31 of 225 there, 51 of 343 in b019.",
     )
     assessment_day: int = row(28, "d", (1, 365), (28, 60), "maude2018", "A", "Day of the response assessment.")
-    assayed_cells: float = row(1e6, "cells", (1, 1e9), (2e5, 3e6), "assumed", "C", "Marrow cells in one residual-disease test.")
+    assayed_cells: float = row(
+        1e6, "cells", (1, 1e9), (2e5, 3e6), "assumed", "C", "Marrow cells in one residual-disease test."
+    )
     flow_limit_fraction: float = row(
         1e-4, "fraction of marrow cells", (0, 1), (1e-5, 1e-3), "borowitz2015", "A", "MRD-negative by flow: below this."
     )
@@ -36,21 +45,50 @@ class Clinic(Section):
         0.5, "fraction of blasts", (0, 1), (0.2, 0.8), "assumed", "C", "Share that names the phenotype of a relapse."
     )
     car_t_detection_cells: float = row(
-        2.5e7, "cells", (0, 1e13), (1e6, 1e9), "assumed", "C", "Detectable CAR T cells (0.1 per uL, 2 % of all in 5 L blood)."
+        2.5e7,
+        "cells",
+        (0, 1e13),
+        (1e6, 1e9),
+        "assumed",
+        "C",
+        "Detectable CAR T cells (0.1 per uL, 2 % of all in 5 L blood).",
     )
     aplasia_fraction: float = row(
-        0.2, "fraction of the healthy pool", (0, 1), (0.015, 0.25), "assumed", "C",
+        0.2,
+        "fraction of the healthy pool",
+        (0, 1),
+        (0.015, 0.25),
+        "assumed",
+        "C",
         "B-cell aplasia: B cells below 3 % of lymphocytes, against 15 % in health (definition recalled, not checked).",
     )
     severe_crs_kills_per_day: float = row(
-        3e11, "cells/d", (0, 1e15), (1e10, 1e12), "assumed", "C", "Targets killed per day at which half have CRS grade >= 3."
+        3e11,
+        "cells/d",
+        (0, 1e15),
+        (1e10, 1e12),
+        "assumed",
+        "C",
+        "Targets killed per day at which half have CRS grade >= 3.",
     )
     severe_crs_sigma: float = row(1.0, "sd of ln", (0, 4), (0.3, 2), "assumed", "C", "Spread of that threshold.")
     death_after_relapse_per_day: float = row(
-        0.00191, "1/d", (0, 1), (0.0013, 0.0025), "lamble2023", "A", "Median survival after relapse 11.9 months, salvage in."
+        0.00191,
+        "1/d",
+        (0, 1),
+        (0.0013, 0.0025),
+        "lamble2023",
+        "A",
+        "Median survival after relapse 11.9 months, salvage in.",
     )
     death_after_lineage_switch_per_day: float = row(
-        0.0076, "1/d", (0, 1), (0.003, 0.02), "assumed", "C", "No long-term survivors (lamble2023); median 3 months assumed."
+        0.0076,
+        "1/d",
+        (0, 1),
+        (0.003, 0.02),
+        "assumed",
+        "C",
+        "No long-term survivors (lamble2023); median 3 months assumed.",
     )
     death_without_remission_per_day: float = row(
         0.00455, "1/d", (0, 1), (0.0019, 0.0073), "schultz2023", "A", "12-month survival of non-responders 19 %."

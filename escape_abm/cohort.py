@@ -1,8 +1,8 @@
 """Virtual patients: who they are, drawn from stated distributions, each alone from one seed and one number.
 
-Patient i of seed s draws from `SeedSequence(s, spawn_key=(i, stream))`. Who the patient is, how the leukaemia grew, what
-happens under treatment and how it is read out are separate streams. So results do not depend on order or number of
-workers, any patient can be run again alone, and every product meets the same patients.
+Patient i of seed s draws from `SeedSequence(s, spawn_key=(i, stream))`. Who the patient is, how the leukaemia grew,
+what happens under treatment and how it is read out are separate streams. So results do not depend on order or number
+of workers, any patient can be run again alone, and every product meets the same patients.
 """
 
 from __future__ import annotations
@@ -30,8 +30,12 @@ class Cohort(Section):
 
     size: int = Field(default=200, ge=1, le=10_000_000)
     burden_median_cells: float = row(1.7e11, "cells", (1, 1e13), (1e9, 1e12), "start", "C", "Median leukaemic burden.")
-    burden_median_cells_sigma: float = row(1.5, "sd of ln", (0, 4), (0, 2.5), "start", "C", "Its spread between patients.")
-    burden_max_cells: float = row(1.5e12, "cells", (1, 1e14), (1e11, 3e12), "start", "C", "Burdens above count as this.")
+    burden_median_cells_sigma: float = row(
+        1.5, "sd of ln", (0, 4), (0, 2.5), "start", "C", "Its spread between patients."
+    )
+    burden_max_cells: float = row(
+        1.5e12, "cells", (1, 1e14), (1e11, 3e12), "start", "C", "Burdens above count as this."
+    )
     clones: Literal["grown", "none"] = "grown"
     """Whether the clones that are there before treatment come from growth out of one cell, or are left out."""
     weight_median_kg: float = row(30, "kg", (1, 300), (5, 100), "assumed", "C", "Median body weight.")
@@ -50,8 +54,8 @@ class Cohort(Section):
     def _median_below_max(self) -> Self:
         if self.burden_median_cells > self.burden_max_cells:
             raise ValueError(
-                f"burden_median_cells={self.burden_median_cells:g} is above burden_max_cells={self.burden_max_cells:g}: lower "
-                "the median or raise the maximum"
+                f"burden_median_cells={self.burden_median_cells:g} is above burden_max_cells="
+                f"{self.burden_max_cells:g}: lower the median or raise the maximum"
             )
         return self
 
@@ -111,7 +115,7 @@ def _vary(section: Section, rng: np.random.Generator) -> dict[str, float]:
 
 
 def sample_patient(index: int, seed: int, cohort: Cohort, biology: Biology) -> Patient:
-    """Draw patient `index` of `seed`. The order of draws is fixed, so patients of different settings stay comparable."""
+    """Draw patient `index` of `seed`, in a fixed order, so that patients of different settings stay comparable."""
     rng = stream(seed, index, TRAITS)
     scale = _vary(cohort, rng)
     kmt2a = bool(rng.random() < cohort.kmt2a_fraction)

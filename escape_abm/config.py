@@ -130,6 +130,15 @@ def _jobs(overrides: Sequence[str], multirun: bool) -> Iterator[list[str]]:
             yield [o for o in base if not o.startswith("hydra")] + others + [f"{sweep.get_key_element()}={value}"]
 
 
+def _refuse_finished(overrides: Sequence[str], multirun: bool) -> None:
+    """Refuse a folder, chosen by hand, that holds a finished run; Hydra would overwrite its configuration first."""
+    key, runs = ("hydra.sweep.dir", "*/provenance.json") if multirun else ("hydra.run.dir", "provenance.json")
+    for word in overrides:
+        name, _, place = word.partition("=")
+        if name == key and any(Path(place).glob(runs)):
+            raise InputError(f"{word}: this folder already holds a finished run. Choose another, or delete it")
+
+
 def launch(task: Task, config_name: str = "config") -> None:
     """Run an experiment script: check the command line before anything is written, then hand over to Hydra.
 
@@ -146,6 +155,7 @@ def launch(task: Task, config_name: str = "config") -> None:
             with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir()):
                 for overrides in _jobs(plain, multirun):
                     _checked(overrides, config_name)
+            _refuse_finished(plain, multirun)
         except (InputError, HydraException) as error:
             raise SystemExit(f"{error}\nNothing was run and nothing was written.") from None
 

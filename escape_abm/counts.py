@@ -130,7 +130,7 @@ def _compile(fingerprint: str) -> Callable[..., Any]:
             target: Stop once the leukaemia has this many cells (0: never).
             marrow_limit, sanctuary_limit: Stop when a whole day ends with this many cells there (inf: never).
             size_limit: Stop above this many cells.
-            seen_cells, seen_car_t, seen_b, seen_kills: Records, one row for each whole day from day 0 on; no rows: none.
+            seen_cells, seen_car_t, seen_b, seen_kills: Records, a row for each whole day from day 0 on; no rows: none.
                 `seen_kills` is the largest number of targets killed per day by the CAR T cells since the day before.
             sanctuary: Which states are in a sanctuary.
 
@@ -161,7 +161,9 @@ def _compile(fingerprint: str) -> Callable[..., Any]:
                 if cells[i] > 0:
                     killed = law.kill_hazard(rates, around, car_t, i)
                     kills += killed * cells[i]
-                    cells[i] = descendants(rng, cells[i], law.birth_hazard(rates, around, i), rates.death + killed, days)
+                    cells[i] = descendants(
+                        rng, cells[i], law.birth_hazard(rates, around, i), rates.death + killed, days
+                    )
             killed_b = law.kill_hazard_b(rates, around, car_t)
             kills += killed_b * b_cells
             hazard_b = rates.b_death + killed_b

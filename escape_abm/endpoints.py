@@ -81,8 +81,8 @@ def relapse_mechanism(path: Trajectory, day: int, phenotype: str, kind: str, cli
     """Why the relapse of this day came: the first rule that holds.
 
     An escaped relapse that lacks an antigen which the patient's leukaemia already lacked in part at entry was negative
-    at entry. Otherwise it is of a pre-existing clone if most of its escaped cells descend from cells that had escaped at
-    the first infusion, and acquired on therapy if not. For the others the order is: blasts mostly dim for a target;
+    at entry. Otherwise it is of a pre-existing clone if most of its escaped cells descend from cells that had escaped
+    at the first infusion, and acquired on therapy if not. For the others the order is: blasts mostly dim for a target;
     disease only in a sanctuary; CAR T cells rejected; no longer detectable; mostly exhausted; otherwise outgrown.
     """
     cells, letters = path.cells[day], path.alphabet
@@ -187,7 +187,9 @@ def patient_row(path: Trajectory, clinic: Clinic, follow_up_days: int) -> dict[s
         "relapse_mechanism": mechanism,
         "car_t_lost_at_relapse": lost_at_relapse,
         "b_cell_aplasia_at_relapse": aplasia_at_relapse,
-        "day_event": min(day_failure, day_death if cause else math.inf) if cause or day_failure < math.inf else math.nan,
+        "day_event": min(day_failure, day_death if cause else math.inf)
+        if cause or day_failure < math.inf
+        else math.nan,
         "day_death": day_death,
         "cause_of_death": cause,
         "day_last": day_last,

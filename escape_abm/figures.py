@@ -1,4 +1,4 @@
-"""Pictures: a table in, a figure out. Nothing here simulates or reads files.
+"""Pictures: a table in, a figure out. Nothing here simulates or reads files; only `save` writes.
 
 One visual language: a colour for each phenotype and outcome everywhere (Okabe-Ito, safe for colour-blind readers), with
 hatches or dashes where grey print would not tell them apart.
@@ -7,6 +7,7 @@ hatches or dashes where grey print would not tell them apart.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -52,7 +53,7 @@ RELAPSE_STYLE = {
     ANTIGEN_NEGATIVE: (VERMILION, "--", "antigen-negative"),
     LINEAGE_SWITCH: (PURPLE, ":", "lineage switch"),
 }
-COURSE_STYLE = {
+COURSE_STYLE: dict[str, tuple[str, Any, float]] = {
     "CD19+CD22+": (BLUE, "-", 1.6),
     "CD19−CD22+": (VERMILION, "-", 1.6),
     "CD19+CD22−": (ORANGE, "-", 1.6),
@@ -62,7 +63,7 @@ COURSE_STYLE = {
     "CAR T cells": (GREEN, "--", 1.4),
     "normal B cells": (GREY, ":", 1.4),
 }
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.size": 8,
     "axes.titlesize": 8.5,
     "axes.labelsize": 8,
@@ -83,6 +84,13 @@ def _canvas(height: float, rows: int = 1, columns: int = 1, **kwargs: Any) -> tu
     """A figure outside pyplot's registry, so that nothing stays in memory."""
     figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)
+
+
+def save(figure: Figure, stem: Path) -> None:
+    """Write a figure as PNG and SVG, without date and with fixed identifiers: the same run gives the same bytes."""
+    with mpl.rc_context(STYLE):
+        figure.savefig(stem.with_suffix(".png"), dpi=200, metadata={"Software": None})
+        figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None})
 
 
 def _months(follow_up: float = 12) -> MultipleLocator:
@@ -116,7 +124,14 @@ def outcomes_by_product(patients: pd.DataFrame, labels: dict[str, str], months: 
         for outcome, (colour, hatch) in OUTCOMES.items():
             width = share[outcome].to_numpy()
             bars = ax.barh(
-                range(len(share)), width, left=left, color=colour, hatch=hatch, edgecolor="white", linewidth=0.5, label=outcome
+                range(len(share)),
+                width,
+                left=left,
+                color=colour,
+                hatch=hatch,
+                edgecolor="white",
+                linewidth=0.5,
+                label=outcome,
             )
             for bar, w in zip(bars, width, strict=True):
                 if w >= 0.035:
@@ -154,7 +169,16 @@ def mechanisms_by_product(patients: pd.DataFrame, labels: dict[str, str]) -> tup
         left = np.zeros(len(share))
         for mechanism, (colour, hatch) in MECHANISM_STYLE.items():
             width = share[mechanism].to_numpy(dtype=float)
-            ax.barh(range(len(share)), width, left=left, color=colour, hatch=hatch, edgecolor="white", linewidth=0.5, label=mechanism)
+            ax.barh(
+                range(len(share)),
+                width,
+                left=left,
+                color=colour,
+                hatch=hatch,
+                edgecolor="white",
+                linewidth=0.5,
+                label=mechanism,
+            )
             left += width
         ax.set_yticks(range(len(share)), [labels[a] for a in share.index])
         ax.invert_yaxis()
@@ -164,8 +188,17 @@ def mechanisms_by_product(patients: pd.DataFrame, labels: dict[str, str]) -> tup
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
         figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False)
-    table = share.rename_axis(columns=None).reset_index().melt(id_vars="arm", var_name="mechanism", value_name="fraction")
+    table = (
+        share.rename_axis(columns=None).reset_index().melt(id_vars="arm", var_name="mechanism", value_name="fraction")
+    )
     return figure, table
+
+
+def _whiskers(point: Published) -> list[list[float]] | None:
+    """Distances to the bounds of a published interval, as error bars want them."""
+    if point.lower is None or point.upper is None:
+        return None
+    return [[point.estimate - point.lower], [point.upper - point.estimate]]
 
 
 def incidence_by_product(
@@ -192,7 +225,9 @@ def incidence_by_product(
                 colour, dashes, name = RELAPSE_STYLE[kind]
                 curve = curves[curves["cause"] == i] if i in set(curves["cause"]) else pd.DataFrame()
                 if curve.empty:  # this kind never happened
-                    curve = pd.DataFrame({"cause": [i], "day": [0.0], "estimate": [0.0], "lower": [0.0], "upper": [np.nan]})
+                    curve = pd.DataFrame(
+                        {"cause": [i], "day": [0.0], "estimate": [0.0], "lower": [0.0], "upper": [np.nan]}
+                    )
                 last = curve.iloc[[-1]].assign(day=months * DAYS_PER_MONTH)
                 curve = pd.concat([curve, last], ignore_index=True)
                 at = curve["day"] / DAYS_PER_MONTH
@@ -204,7 +239,7 @@ def incidence_by_product(
             if point.endpoint == "cumulative_incidence_antigen_negative" and point.month is not None:
                 first.errorbar(
                     point.month, point.estimate,
-                    yerr=None if point.upper is None else [[point.estimate - (point.lower or 0)], [point.upper - point.estimate]],
+                    yerr=_whiskers(point),
                     fmt="D", markersize=4, color=VERMILION, markeredgecolor=BLACK, markeredgewidth=0.6, capsize=2,
                     label=f"published, antigen-negative (n = {point.n})", zorder=5, clip_on=False,
                 )  # fmt: skip
@@ -279,7 +314,9 @@ def courses(
                 for name, (colour, dashes, width) in COURSE_STYLE.items():
                     line = here[here["line"] == name]
                     cells = line["cells"].where(line["cells"] > 0)  # extinct: the line ends
-                    ax.plot(line["day"] / DAYS_PER_MONTH, cells, color=colour, linestyle=dashes, linewidth=width, label=name)
+                    ax.plot(
+                        line["day"] / DAYS_PER_MONTH, cells, color=colour, linestyle=dashes, linewidth=width, label=name
+                    )
                 record = patients[(patients["patient"] == patient) & (patients["arm"] == arm)]
                 ax.text(
                     0.98, 0.97, _fate(record).iloc[0], transform=ax.transAxes, ha="right", va="top", fontsize=7,
@@ -301,12 +338,15 @@ def courses(
             for u in used
         ]
         figure.legend(handles, used, loc="outside upper center", ncols=4, frameon=False)
-    return figure, lines
+    return figure, pd.DataFrame(lines)
 
 
 def antigen_negative_by_product(summary: pd.DataFrame, labels: dict[str, str]) -> tuple[Figure, pd.DataFrame]:
-    """The answer in one picture: incidence of antigen-negative and antigen-positive relapse at the last month, by product."""
-    wanted = {"cumulative_incidence_antigen_negative": ANTIGEN_NEGATIVE, "cumulative_incidence_antigen_positive": ANTIGEN_POSITIVE}
+    """The answer in one picture: antigen-negative and antigen-positive relapse at the last month, by product."""
+    wanted = {
+        "cumulative_incidence_antigen_negative": ANTIGEN_NEGATIVE,
+        "cumulative_incidence_antigen_positive": ANTIGEN_POSITIVE,
+    }
     table = summary[summary["endpoint"].isin(wanted)]
     month = table["month"].max()
     table = table[table["month"] == month].assign(kind=table["endpoint"].map(wanted)).reset_index(drop=True)

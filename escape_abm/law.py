@@ -141,12 +141,20 @@ def _routes(antigens: tuple[tuple[str, int], ...]) -> Iterator[Route]:
 
         yield Route(f"{name}_allele_loss", PER_DIVISION, hit_rate, hit(i), i)
         yield Route(
-            f"{name}_silencing", PER_DIVISION, fixed(path + "silencing_per_division"), show(i, ("high", "dim"), "silenced"), i
+            f"{name}_silencing",
+            PER_DIVISION,
+            fixed(path + "silencing_per_division"),
+            show(i, ("high", "dim"), "silenced"),
+            i,
         )
-        yield Route(f"{name}_reactivation", PER_DAY, fixed(path + "reactivation_per_day"), show(i, ("silenced",), "high"), i)
+        yield Route(
+            f"{name}_reactivation", PER_DAY, fixed(path + "reactivation_per_day"), show(i, ("silenced",), "high"), i
+        )
         yield Route(f"{name}_dimming", PER_DAY, fixed(path + "dimming_per_day"), show(i, ("high",), "dim"), i)
         yield Route(f"{name}_brightening", PER_DAY, fixed(path + "brightening_per_day"), show(i, ("dim",), "high"), i)
-        yield Route(f"{name}_stripping", PER_CONTACT, fixed("killing.stripping_per_contact"), show(i, ("high",), "dim"), i)
+        yield Route(
+            f"{name}_stripping", PER_CONTACT, fixed("killing.stripping_per_contact"), show(i, ("high",), "dim"), i
+        )
 
     def progenitor(becomes: bool) -> Callable[[State], State | None]:
         return lambda s: s._replace(progenitor=becomes) if s.lineage == B_LINEAGE and s.progenitor != becomes else None
@@ -195,7 +203,9 @@ class Alphabet:
 
 
 @lru_cache(maxsize=64)
-def alphabet(antigens: tuple[tuple[str, int], ...], closed_routes: frozenset[str], rateless: frozenset[str]) -> Alphabet:
+def alphabet(
+    antigens: tuple[tuple[str, int], ...], closed_routes: frozenset[str], rateless: frozenset[str]
+) -> Alphabet:
     """Generate the alphabet by following every open route from the founder.
 
     Args:
@@ -350,7 +360,7 @@ def make_rates(biology: Biology, classes: tuple[CarClass, ...] = (), infused: bo
         strip[i] = np.where(by_contact, rate * fold * (1 - kill_probability[i, origin_state]), 0.0)
 
     def leaving(rates: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(origin_state, weights=rates, minlength=n_states)
+        return np.bincount(origin_state, weights=rates, minlength=n_states).astype(float)
 
     lost = np.array([[a.alleles == 0 and s.lineage == B_LINEAGE for a in s.antigens] for s in letters.states])
     cost = np.array([biology.antigens[a].fitness_cost_fraction for a in letters.antigens])
@@ -404,7 +414,7 @@ def hill(density: NDArray[np.float64], half: NDArray[np.float64], exponent: floa
 
 def any_receptor(p: NDArray[np.float64]) -> NDArray[np.float64]:
     """Recognition by at least one of several receptors: 1 - product of (1 - p) over the last axis."""
-    return 1.0 - np.prod(1.0 - p, axis=-1)
+    return np.asarray(1.0 - np.prod(1.0 - p, axis=-1))
 
 
 class Surroundings(NamedTuple):
@@ -416,7 +426,9 @@ class Surroundings(NamedTuple):
 
 
 @njit(cache=True)
-def killing_pressure(kill: float, kills_per_car_t: float, half_saturation: float, car_t: float, targets: float) -> float:
+def killing_pressure(
+    kill: float, kills_per_car_t: float, half_saturation: float, car_t: float, targets: float
+) -> float:
     """Kill hazard per CAR T cell: g / (k_B + C + (g / e) T); no CAR T cell kills more than e targets a day."""
     return kill / (half_saturation + car_t + kill / kills_per_car_t * targets)
 

@@ -44,7 +44,7 @@ def row(
     meaning: str,
 ) -> Any:
     """One parameter. `source` is a key of references.csv, or "assumed"."""
-    extra = {"unit": unit, "allowed": list(allowed), "plausible": list(plausible), "source": source, "grade": grade}
+    extra: Any = {"unit": unit, "allowed": [*allowed], "plausible": [*plausible], "source": source, "grade": grade}
     return Field(default=value, ge=allowed[0], le=allowed[1], description=meaning, json_schema_extra=extra)
 
 
@@ -63,7 +63,7 @@ class Leukaemia(Section):
         (0.03, 0.20),
         START,
         "C",
-        "Births minus deaths of a small leukaemia. Measured at diagnosis: 0.067 (hirt1997); relapsed disease is faster.",
+        "Births minus deaths of a small leukaemia. At diagnosis: 0.067 (hirt1997); relapsed disease is faster.",
     )
     net_growth_per_day_sigma: float = spread(0.35, START)
     death_per_day: float = row(
@@ -201,22 +201,42 @@ class Killing(Section):
         3.2e9, "cells", (1, 1e15), (1.4e9, 1e10), START, "C", "CAR T cells at half the largest hazard."
     )
     kills_per_car_t_per_day: float = row(
-        15, "1/d", (1e-3, 1000), (1, 23), START, "C", "Most targets that one CAR T cell kills in a day (liu2022: 8.6, 22.7)."
+        15,
+        "1/d",
+        (1e-3, 1000),
+        (1, 23),
+        START,
+        "C",
+        "Most targets that one CAR T cell kills in a day (liu2022: 8.6, 22.7).",
     )
     hill: float = row(1.5, "none", (0.1, 10), (1, 3), START, "C", "Hill coefficient of killing in antigen density.")
     sanctuary_access: float = row(
-        0.88, "ratio", (0, 1), (0.05, 1), START, "C", "Contacts in a sanctuary against marrow; at most 1 in any patient."
+        0.88,
+        "ratio",
+        (0, 1),
+        (0.05, 1),
+        START,
+        "C",
+        "Contacts in a sanctuary against marrow; at most 1 in any patient.",
     )
     sanctuary_access_sigma: float = spread(0.6, START)
     stripping_per_contact: float = row(
-        0.02, "ratio", (0, 1), (0.001, 0.2), START, "C", "Chance that a contact that does not kill leaves an antigen dim."
+        0.02,
+        "ratio",
+        (0, 1),
+        (0.001, 0.2),
+        START,
+        "C",
+        "Chance that a contact that does not kill leaves an antigen dim.",
     )
 
 
 class CarT(Section):
     """Life of the CAR T cells."""
 
-    memory_fraction: float = row(0.3, "fraction", (0, 1), (0.02, 0.6), START, "C", "Memory cells in the infused product.")
+    memory_fraction: float = row(
+        0.3, "fraction", (0, 1), (0.02, 0.6), START, "C", "Memory cells in the infused product."
+    )
     effector_division_per_day: float = row(
         1.03, "1/d", (0, 5), (0.9, 1.75), START, "C", "Divisions of a fully stimulated effector in a lymphopenic host."
     )
@@ -231,18 +251,28 @@ class CarT(Section):
         10, "ratio", (1, 100), (5, 20), "watanabe2015", "B", "Half-density for expansion against killing."
     )
     stimulation_hill: float = row(2, "none", (0.1, 10), (1, 4), START, "C", "Hill coefficient of expansion in density.")
-    memory_activation_per_day: float = row(1.0, "1/d", (0, 10), (0.05, 2), START, "C", "Memory to two effectors, saturated.")
+    memory_activation_per_day: float = row(
+        1.0, "1/d", (0, 10), (0.05, 2), START, "C", "Memory to two effectors, saturated."
+    )
     memory_loss_per_day: float = row(
         0.0052, "1/d", (0, 10), (0.0005, 0.02), START, "C", "Loss of memory cells. stein2019: 0.0032."
     )
     memory_loss_per_day_sigma: float = spread(0.93, "stein2019", "A")
-    effector_death_per_day: float = row(0.154, "1/d", (0, 10), (0.025, 1), START, "C", "Death of effectors. stein2019: 0.16.")
+    effector_death_per_day: float = row(
+        0.154, "1/d", (0, 10), (0.025, 1), START, "C", "Death of effectors. stein2019: 0.16."
+    )
     effector_death_per_day_sigma: float = spread(0.5, START)
-    effector_to_memory_per_day: float = row(0.00055, "1/d", (0, 10), (0.0001, 0.01), START, "C", "Effector back to memory.")
-    exhaustion_per_day: float = row(0.0036, "1/d", (0, 10), (0.001, 0.3), START, "C", "Stimulated effector to exhausted.")
+    effector_to_memory_per_day: float = row(
+        0.00055, "1/d", (0, 10), (0.0001, 0.01), START, "C", "Effector back to memory."
+    )
+    exhaustion_per_day: float = row(
+        0.0036, "1/d", (0, 10), (0.001, 0.3), START, "C", "Stimulated effector to exhausted."
+    )
     exhausted_death_per_day: float = row(0.2, "1/d", (0, 10), (0.05, 1), START, "C", "Death of exhausted cells.")
     rejected_fraction: float = row(0.03, "fraction of patients", (0, 1), (0, 0.1), START, "C", "Patients who reject.")
-    rejection_per_day: float = row(0.15, "1/d", (0, 10), (0.05, 1), START, "C", "Extra loss of CAR T cells once rejected.")
+    rejection_per_day: float = row(
+        0.15, "1/d", (0, 10), (0.05, 1), START, "C", "Extra loss of CAR T cells once rejected."
+    )
     rejection_first_day: float = row(14, "d", (0, 3650), (7, 30), START, "C", "Earliest day on which rejection starts.")
     rejection_last_day: float = row(120, "d", (0, 3650), (60, 365), START, "C", "Latest day on which rejection starts.")
 
@@ -261,10 +291,16 @@ class Host(Section):
 
     t_cell_capacity_cells: float = row(2.5e11, "cells", (1e3, 1e13), (1e11, 4e11), "kimmel2021", "C", "Normal T cells.")
     t_cell_nadir_cells: float = row(3e9, "cells", (1, 1e13), (5e8, 2e10), "kimmel2021", "A", "After lymphodepletion.")
-    t_cell_recovery_per_day: float = row(0.17, "1/d", (0, 10), (0.165, 0.17), "kimmel2021", "A", "Gompertz recovery rate.")
-    b_cell_source_per_day: float = row(1.35e8, "cells/d", (0, 1e12), (2e6, 6e10), START, "C", "From CD19-negative precursors.")
+    t_cell_recovery_per_day: float = row(
+        0.17, "1/d", (0, 10), (0.165, 0.17), "kimmel2021", "A", "Gompertz recovery rate."
+    )
+    b_cell_source_per_day: float = row(
+        1.35e8, "cells/d", (0, 1e12), (2e6, 6e10), START, "C", "From CD19-negative precursors."
+    )
     b_cell_life_days: float = row(30, "d", (0.1, 1000), (5, 60), "leontriana2021", "C", "Mean life of a normal B cell.")
-    b_cells_at_start_cells: float = row(1e10, "cells", (0, 1e13), (1e8, 3e11), START, "C", "Normal B cells at infusion.")
+    b_cells_at_start_cells: float = row(
+        1e10, "cells", (0, 1e13), (1e8, 3e11), START, "C", "Normal B cells at infusion."
+    )
 
     @model_validator(mode="after")
     def _nadir_below_capacity(self) -> Self:
@@ -384,7 +420,7 @@ def _explain(fault: Any, model: type[BaseModel], prefix: str) -> str:
         field = _field(model, fault["loc"])
         extra = field.json_schema_extra if field is not None and isinstance(field.json_schema_extra, dict) else {}
         if "allowed" in extra:
-            (low, high), unit = extra["allowed"], extra["unit"]  # type: ignore[misc]
+            (low, high), unit = extra["allowed"], extra["unit"]
             return f"{shown}: must lie between {low:g} and {high:g} ({unit}){_default(field)}"
         bound = next(iter(context.values()))
         word = {"greater_than_equal": "at least", "less_than_equal": "at most"}.get(kind, kind.replace("_", " "))

@@ -58,17 +58,21 @@ class Component(Section):
     def _consistent(self) -> Self:
         n = len(self.constructs)
         if self.architecture == "single" and n != 1:
-            raise ValueError(f"architecture='single' with {n} constructs: give one, or choose tandem, bicistronic or cotransduced")
+            raise ValueError(
+                f"architecture='single' with {n} constructs: give one, or choose tandem, bicistronic or cotransduced"
+            )
         if self.architecture != "single" and n < 2:
-            raise ValueError(f"architecture={self.architecture!r} with {n} construct: give two or more, or choose single")
+            raise ValueError(
+                f"architecture={self.architecture!r} with {n} construct: give two or more, or choose single"
+            )
         antigens = [c.antigen for c in self.constructs.values()]
         if len(set(antigens)) < n:
             raise ValueError(f"two constructs against the same antigen {antigens}: give each its own, or drop one")
         if self.architecture == "cotransduced":
             if set(self.transduced_fraction) != set(self.constructs):
                 raise ValueError(
-                    f"transduced_fraction names {sorted(self.transduced_fraction)}, constructs are {sorted(self.constructs)}: "
-                    "give one fraction for each construct"
+                    f"transduced_fraction names {sorted(self.transduced_fraction)}, constructs are "
+                    f"{sorted(self.constructs)}: give one fraction for each construct"
                 )
             for name, fraction in self.transduced_fraction.items():
                 if not 0 < fraction < 1:
@@ -91,7 +95,9 @@ class Product(Section):
     def _schedule(self) -> Self:
         days = sorted(c.day for c in self.components.values())
         if self.schedule == "sequential" and len(days) < 2:
-            raise ValueError("schedule='sequential' with one infusion: add a second component, or set schedule=together")
+            raise ValueError(
+                "schedule='sequential' with one infusion: add a second component, or set schedule=together"
+            )
         if self.schedule == "sequential" and len(set(days)) < 2:
             raise ValueError("schedule='sequential' with all components on the same day: give the second a later day")
         if self.schedule == "together" and len(set(days)) > 1:
@@ -155,13 +161,11 @@ def car_classes(product: Product, antigens: Mapping[str, Antigen]) -> tuple[CarC
         for name, construct in part.constructs.items():
             if construct.antigen not in antigens:
                 raise InputError(
-                    f"product {product.name}: components.{part_name}.constructs.{name}.antigen={construct.antigen!r} is not an "
-                    f"antigen of the biology. {suggest(construct.antigen, list(antigens))}"
+                    f"product {product.name}: components.{part_name}.constructs.{name}.antigen={construct.antigen!r} "
+                    f"is not an antigen of the biology. {suggest(construct.antigen, list(antigens))}"
                 )
-        if part.architecture == "cotransduced":
-            sets = _cotransduced_subsets(part)
-        else:
-            sets = [(tuple(part.constructs), 1.0)]
+        mixed = part.architecture == "cotransduced"
+        sets = _cotransduced_subsets(part) if mixed else [(tuple(part.constructs), 1.0)]
         for chosen, share in sets:
             constructs = [part.constructs[name] for name in chosen]
             penalty = {

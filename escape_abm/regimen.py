@@ -16,7 +16,9 @@ class Regimen(Section):
     `split_days` (days after the first infusion of each component) divide it; they must add up to 1.
     """
 
-    bridging_log10_kill: float = row(0, "log10", (0, 12), (0, 3), "assumed", "C", "Leukaemia killed by bridging therapy.")
+    bridging_log10_kill: float = row(
+        0, "log10", (0, 12), (0, 3), "assumed", "C", "Leukaemia killed by bridging therapy."
+    )
     bridging_days: float = row(30, "d", (0, 365), (10, 60), "assumed", "C", "Days from bridging to infusion.")
     lymphodepletion: bool = True
     lymphodepletion_log10_kill: float = row(
@@ -32,15 +34,18 @@ class Regimen(Section):
     def _consistent(self) -> Self:
         if (self.dose_cells is None) == (self.dose_cells_per_kg is None):
             raise ValueError(
-                f"dose_cells={self.dose_cells} and dose_cells_per_kg={self.dose_cells_per_kg}: give exactly one of them and set the "
-                "other to null"
+                f"dose_cells={self.dose_cells} and dose_cells_per_kg={self.dose_cells_per_kg}: give exactly one "
+                "of them and set the other to null"
             )
         if len(self.split_fractions) != len(self.split_days):
             raise ValueError(
-                f"split_fractions={list(self.split_fractions)} and split_days={list(self.split_days)}: give as many days as fractions"
+                f"split_fractions={list(self.split_fractions)} and split_days={list(self.split_days)}: "
+                "give as many days as fractions"
             )
         if any(f < 0 for f in self.split_fractions) or abs(sum(self.split_fractions) - 1) > 1e-9:
-            raise ValueError(f"split_fractions={list(self.split_fractions)}: fractions must not be negative and must add up to 1")
+            raise ValueError(
+                f"split_fractions={list(self.split_fractions)}: fractions must not be negative and must add up to 1"
+            )
         if any(day < 0 for day in self.split_days) or list(self.split_days) != sorted(set(self.split_days)):
             raise ValueError(f"split_days={list(self.split_days)}: days must not be negative and must rise")
         return self

@@ -1,4 +1,4 @@
-"""What a run says on the terminal: progress, a table of the arms, the published results beside, and where the files are."""
+"""What a run says on the terminal: progress, a table of the arms, published results beside, where the files are."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def show(result: TrialResult, settings: Settings, folder: Path) -> None:
         _show_published(console, result, settings)
     console.print(f"\nResults: {folder}", highlight=False, soft_wrap=True)
     console.print(
-        "  figures/antigen_negative_relapse.png first; summary.csv for every endpoint; contrasts.csv for products against "
-        f"{settings.product.name} on the same patients",
+        "  figures/antigen_negative_relapse.png first; summary.csv for every endpoint; contrasts.csv for products "
+        f"against {settings.product.name} on the same patients",
         highlight=False,
         soft_wrap=True,
     )
@@ -102,12 +102,22 @@ def _show_published(console: Console, result: TrialResult, settings: Settings) -
         table.add_column(name, justify="left" if name == "endpoint" else "right", no_wrap=True)
     months = months_of(settings.follow_up_months)
     for point in settings.published:
-        read = None if point.month is None else min((m for m in months), key=lambda m: abs(m - (point.month or 0)), default=None)
+        read = (
+            None
+            if point.month is None
+            else min((m for m in months), key=lambda m: abs(m - (point.month or 0)), default=None)
+        )
         if point.endpoint in ("complete_remission", "mrd_negative"):
             read = 1
         said = f"{100 * point.estimate:.0f}"
         if point.lower is not None and point.upper is not None:
             said += f"\n{100 * point.lower:.0f}-{100 * point.upper:.0f}"
         at = "" if point.month is None else f"{point.month:g}" + ("" if read == point.month else f"; here {read:g}")
-        table.add_row(point.endpoint.replace("cumulative_incidence", "incidence"), at, said, str(point.n), _cell(result.summary, settings.product.name, point.endpoint, read))
+        table.add_row(
+            point.endpoint.replace("cumulative_incidence", "incidence"),
+            at,
+            said,
+            str(point.n),
+            _cell(result.summary, settings.product.name, point.endpoint, read),
+        )
     console.print(table)

@@ -15,13 +15,25 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from escape_abm import __version__
+from escape_abm.figures import save
+from escape_abm.parameters import InputError
 from escape_abm.settings import Settings
 from escape_abm.trial import TrialResult
 
-LIBRARIES = ("numpy", "scipy", "pandas", "pyarrow", "numba", "pydantic", "hydra-core", "omegaconf", "matplotlib", "seaborn", "mesa")
+LIBRARIES = (
+    "numpy",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "numba",
+    "pydantic",
+    "hydra-core",
+    "omegaconf",
+    "matplotlib",
+    "seaborn",
+    "mesa",
+)
 
 
 def provenance(settings: Settings, wall_seconds: float, ended: str) -> dict[str, Any]:
@@ -58,7 +70,9 @@ def _git(*words: str) -> str | None:
     return done.stdout.strip()
 
 
-def write_run(folder: Path, result: TrialResult, settings: Settings, figures: dict[str, Any], wall_seconds: float) -> None:
+def write_run(
+    folder: Path, result: TrialResult, settings: Settings, figures: dict[str, Any], wall_seconds: float
+) -> None:
     """Write tables, figures (each with the table that it drew) and provenance into the folder of a run.
 
     Args:
@@ -69,10 +83,10 @@ def write_run(folder: Path, result: TrialResult, settings: Settings, figures: di
         wall_seconds: How long the run took.
 
     Raises:
-        FileExistsError: the folder already holds a finished run.
+        InputError: the folder already holds a finished run.
     """
     if (folder / "provenance.json").exists():
-        raise FileExistsError(f"{folder} already holds a finished run: choose another hydra.run.dir, or delete it")
+        raise InputError(f"{folder} already holds a finished run: choose another hydra.run.dir, or delete it")
     part = folder / ".partial"
     shutil.rmtree(part, ignore_errors=True)
     (part / "figures").mkdir(parents=True)
@@ -83,16 +97,9 @@ def write_run(folder: Path, result: TrialResult, settings: Settings, figures: di
     result.contrasts.to_csv(part / "contrasts.csv", index=False)
     for name, (figure, table) in figures.items():
         table.to_csv(part / "figures" / f"{name}.csv", index=False)
-        # Without a date, and with fixed identifiers, so that the same run gives the same file.
-        figure.savefig(part / "figures" / f"{name}.png", dpi=200)
-        figure.savefig(part / "figures" / f"{name}.svg", metadata={"Date": None})
+        save(figure, part / "figures" / name)
     about = provenance(settings, wall_seconds, "completed")
     (part / "provenance.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     for item in sorted(part.iterdir(), key=lambda p: p.name == "provenance.json"):
         os.replace(item, folder / item.name)
     part.rmdir()
-
-
-def read_patients(folder: Path) -> pd.DataFrame:
-    """The patients table of a finished run."""
-    return pd.read_parquet(folder / "patients.parquet")

@@ -21,7 +21,13 @@ class Engine(Section):
 
     name: Literal["counts"] = "counts"
     tolerance: float = row(
-        0.5, "hazard x tick", (1e-3, 1), (0.1, 1), "assumed", "C", "Largest hazard times tick; sets the length of ticks."
+        0.5,
+        "hazard x tick",
+        (1e-3, 1),
+        (0.1, 1),
+        "assumed",
+        "C",
+        "Largest hazard times tick; sets the length of ticks.",
     )
     size_limit_cells: float = row(1e15, "cells", (1e6, 1e17), (1e14, 1e16), "assumed", "C", "A run above this stops.")
     stop_at_failure: bool = True
@@ -51,7 +57,9 @@ class Published(Section):
     @model_validator(mode="after")
     def _sourced(self) -> Self:
         if self.source not in references():
-            raise ValueError(f"source={self.source!r} is not a key of references.csv. {suggest(self.source, list(references()))}")
+            raise ValueError(
+                f"source={self.source!r} is not a key of references.csv. {suggest(self.source, list(references()))}"
+            )
         return self
 
 
@@ -125,7 +133,8 @@ class Settings(Section):
         if self.cohort.clones == "grown" and self.cohort.burden_max_cells > 0.95 * capacity:
             raise ValueError(
                 f"cohort.burden_max_cells={self.cohort.burden_max_cells:g} is more than 95 % of biology.leukaemia."
-                f"carrying_capacity_cells={capacity:g}, which a leukaemia does not grow to: lower the first or raise the second"
+                f"carrying_capacity_cells={capacity:g}, which a leukaemia does not grow to: lower the first or raise "
+                "the second"
             )
         return self
 

@@ -75,12 +75,12 @@ class Trajectory:
     @property
     def sanctuary(self) -> Counts:
         """(D,) leukaemic cells in sanctuaries."""
-        return self.cells[:, self.alphabet.sanctuary].sum(axis=1)
+        return np.asarray(self.cells[:, self.alphabet.sanctuary].sum(axis=1))
 
     @property
     def marrow(self) -> Counts:
         """(D,) leukaemic cells in the marrow."""
-        return self.cells[:, ~self.alphabet.sanctuary].sum(axis=1)
+        return np.asarray(self.cells[:, ~self.alphabet.sanctuary].sum(axis=1))
 
 
 def thin(rng: np.random.Generator, cells: Counts, log10_kill: float) -> Counts:
@@ -109,8 +109,8 @@ def grow_leukaemia(patient: Patient, engine: Engine) -> Counts:
         if patient.burden_cells > 0.95 * limit or biology.leukaemia.net_growth_per_day <= 0:
             raise InputError(
                 f"patient {patient.index}: a burden of {patient.burden_cells:.3g} cells cannot grow from one cell at "
-                f"net_growth_per_day={biology.leukaemia.net_growth_per_day:.3g} with carrying_capacity_cells={limit:.3g}: "
-                "lower the burden to 95 % of the capacity, raise the capacity, or set cohort.clones=none"
+                f"net_growth_per_day={biology.leukaemia.net_growth_per_day:.3g} with carrying_capacity_cells="
+                f"{limit:.3g}: lower the burden to 95 % of the capacity, raise the capacity, or set cohort.clones=none"
             )
         rates = make_rates(biology)
         while cells.sum() < patient.burden_cells:

@@ -129,7 +129,7 @@ def run_trial(settings: Settings, on_progress: Callable[[int], None] | None = No
         if on_progress is not None:
             on_progress(len(done))
     patients = pd.DataFrame(rows)
-    patients = patients.astype({n: "string" for n in TEXT_COLUMNS} | {n: "boolean" for n in MAYBE_COLUMNS})
+    patients = patients.astype(dict.fromkeys(TEXT_COLUMNS, "string") | dict.fromkeys(MAYBE_COLUMNS, "boolean"))
     arms = [p.name for p in settings.arms]
     if courses:
         trajectories = pd.concat(courses, ignore_index=True)
@@ -227,11 +227,17 @@ def contrast(patients: pd.DataFrame, arms: Iterable[str], follow_up_months: floa
         p = patients[patients["arm"] == arm].set_index("patient").sort_index()
         by_then = p["day_relapse"] <= day
         kinds = {
-            f"{kind.replace('-', '_').replace(' ', '_')}_relapse": by_then & (p["relapse_kind"] == kind).fillna(False).astype(bool)
+            f"{kind.replace('-', '_').replace(' ', '_')}_relapse": by_then
+            & (p["relapse_kind"] == kind).fillna(False).astype(bool)
             for kind in RELAPSE_KINDS
         }
         alive = {"complete_remission": p["complete_remission"], "mrd_negative": p["mrd_negative"]}
-        return alive | {"relapse": by_then} | kinds | {"death": p["day_death"] <= day, "failure_or_death": p["day_event"] <= day}
+        return (
+            alive
+            | {"relapse": by_then}
+            | kinds
+            | {"death": p["day_death"] <= day, "failure_or_death": p["day_event"] <= day}
+        )
 
     first = outcomes(names[0]) if names else {}
     lines = []

@@ -19,7 +19,9 @@ CHOICES = [(g, p.stem) for g in GROUPS for p in sorted((Path(conf_dir()) / g).gl
 
 def test_there_are_choices() -> None:
     assert len(CHOICES) > 25
-    assert {"biology", "clinic", "cohort", "regimen", "product", "comparators", "engine", "trial", "construct"} == set(GROUPS)
+    assert {"biology", "clinic", "cohort", "regimen", "product", "comparators", "engine", "trial", "construct"} == set(
+        GROUPS
+    )
 
 
 @pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c[0] != "construct"])

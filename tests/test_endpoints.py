@@ -27,7 +27,9 @@ def at(state: State) -> int:
     return LETTERS.index(state)
 
 
-def make_path(product: Product, *, relapse: dict[State, float] | None = None, day: int = 100, **change: Any) -> Trajectory:
+def make_path(
+    product: Product, *, relapse: dict[State, float] | None = None, day: int = 100, **change: Any
+) -> Trajectory:
     """Everything gone by day 10; the cells of `relapse` are there from `day` on."""
     days = np.arange(DAYS + 1, dtype=float)
     cells = np.zeros((DAYS + 1, len(LETTERS)), dtype=np.int64)
@@ -103,8 +105,11 @@ def test_no_remission(products: dict[str, Product]) -> None:
 
 
 NEGATIVE = lose_antigen(NORMAL, 0)
-DIM = next(s for s in LETTERS.states if s.antigens[0].shown == "dim" and s.antigens[1].shown == "high" and s.niche == "marrow"
-           and not s.progenitor)  # fmt: skip
+DIM = next(
+    s
+    for s in LETTERS.states
+    if [a.shown for a in s.antigens] == ["dim", "high"] and s.niche == "marrow" and not s.progenitor
+)
 MYELOID = next(s for s in LETTERS.states if s.lineage == "myeloid" and s.niche == "marrow" and s.origin == "founder")
 
 
@@ -147,7 +152,9 @@ def test_antigen_negative_is_of_the_products_own_antigens(
     assert relapse_kind(phenotype, products[arm]) == kind
 
 
-@pytest.mark.parametrize(("origin", "mechanism"), [("founder", "pre-existing clone"), ("acquired", "acquired on therapy")])
+@pytest.mark.parametrize(
+    ("origin", "mechanism"), [("founder", "pre-existing clone"), ("acquired", "acquired on therapy")]
+)
 def test_escape_mechanism(products: dict[str, Product], origin: str, mechanism: str) -> None:
     r = row(make_path(products["cd19_fmc63"], relapse={NEGATIVE._replace(origin=origin): 2e11}))
     assert (r["relapse_kind"], r["relapse_mechanism"]) == ("antigen-negative", mechanism)
@@ -220,7 +227,9 @@ def test_mrd_is_sampled(products: dict[str, Product]) -> None:
         negative = 0
         for i in range(300):
             patient = sample_patient(i, 1, Cohort(), BIOLOGY)
-            path = make_path(products["tandem"], relapse={NORMAL: cells * CLINIC.marrow_cells(1e-4)}, day=20, patient=patient)
+            path = make_path(
+                products["tandem"], relapse={NORMAL: cells * CLINIC.marrow_cells(1e-4)}, day=20, patient=patient
+            )
             negative += row(path)["mrd_negative"]
         shares.append(negative / 300)
     assert shares[0] > 0.95

@@ -128,7 +128,9 @@ def test_lymphopenia_and_recovery() -> None:
     host = BIOLOGY.host
     n = law.endogenous_t_cells(0.0, host.t_cell_nadir_cells, host.t_cell_capacity_cells, host.t_cell_recovery_per_day)
     assert n == pytest.approx(host.t_cell_nadir_cells)
-    late = law.endogenous_t_cells(1e9, host.t_cell_nadir_cells, host.t_cell_capacity_cells, host.t_cell_recovery_per_day)
+    late = law.endogenous_t_cells(
+        1e9, host.t_cell_nadir_cells, host.t_cell_capacity_cells, host.t_cell_recovery_per_day
+    )
     assert late == pytest.approx(host.t_cell_capacity_cells)
     assert law.lymphopenia(n, 0.0, host.t_cell_nadir_cells, host.t_cell_capacity_cells) == pytest.approx(1)
     assert law.lymphopenia(late, 1e9, host.t_cell_nadir_cells, host.t_cell_capacity_cells) == 0
@@ -145,7 +147,13 @@ def test_ticks_are_powers_of_two(tolerance: float) -> None:
 def test_clocks() -> None:
     rates = make_rates(BIOLOGY)
     per_division = {n for n, c in zip(LETTERS.route_names, LETTERS.route_clock, strict=True) if c == PER_DIVISION}
-    assert per_division == {"cd19_allele_loss", "cd19_silencing", "cd22_allele_loss", "progenitor_entry", "lineage_switch"}
+    assert per_division == {
+        "cd19_allele_loss",
+        "cd19_silencing",
+        "cd22_allele_loss",
+        "progenitor_entry",
+        "lineage_switch",
+    }
     per_day = {n for n, c in zip(LETTERS.route_names, LETTERS.route_clock, strict=True) if c == PER_DAY}
     assert "sanctuary_entry" in per_day
     assert rates.leave_per_day[0] == pytest.approx(1e-5 + 1.4e-5 + 1e-3)

@@ -45,7 +45,9 @@ def test_tandem_costs_cd22_most() -> None:
 @pytest.mark.parametrize(("f19", "f22"), [(0.59, 0.59), (0.35, 0.35), (0.9, 0.05)])
 def test_cotransduction_is_poisson(f19: float, f22: float) -> None:
     """Design law 8: m = -ln(1 - f); 19 only (1 - e^-m19) e^-m22, both (1 - e^-m19)(1 - e^-m22)."""
-    classes = car_classes(product(architecture="cotransduced", transduced_fraction={"cd19": f19, "cd22": f22}), ANTIGENS)
+    classes = car_classes(
+        product(architecture="cotransduced", transduced_fraction={"cd19": f19, "cd22": f22}), ANTIGENS
+    )
     m19, m22 = poisson_copies(f19), poisson_copies(f22)
     shares = {
         "CAR T CD19": (1 - math.exp(-m19)) * math.exp(-m22),
@@ -53,7 +55,9 @@ def test_cotransduction_is_poisson(f19: float, f22: float) -> None:
         "CAR T CD19+CD22": (1 - math.exp(-m19)) * (1 - math.exp(-m22)),
     }
     carrying = 1 - math.exp(-m19 - m22)
-    assert {c.label: c.fraction for c in classes} == pytest.approx({k: v / carrying for k, v in shares.items()}, rel=1e-12)
+    assert {c.label: c.fraction for c in classes} == pytest.approx(
+        {k: v / carrying for k, v in shares.items()}, rel=1e-12
+    )
 
 
 def test_a_third_antigen_is_a_config_not_code() -> None:
@@ -73,7 +77,10 @@ def test_a_third_antigen_is_a_config_not_code() -> None:
     [
         ({"architecture": "single"}, ["single", "2 constructs"]),
         ({"architecture": "cotransduced"}, ["transduced_fraction", "one fraction for each construct"]),
-        ({"architecture": "cotransduced", "transduced_fraction": {"cd19": 1.2, "cd22": 0.5}}, ["1.2", "between 0 and 1"]),
+        (
+            {"architecture": "cotransduced", "transduced_fraction": {"cd19": 1.2, "cd22": 0.5}},
+            ["1.2", "between 0 and 1"],
+        ),
         ({"architecture": "tandem", "transduced_fraction": {"cd19": 0.5, "cd22": 0.5}}, ["cotransduced, not tandem"]),
         ({"architecture": "trimeric"}, ["trimeric", "tandem"]),
         ({"architecture": "tandem", "day": -3}, ["day=-3", "between 0 and 3650"]),

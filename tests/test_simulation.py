@@ -175,12 +175,12 @@ def test_infused_classes_and_dose(make_patient: MakePatient, products: dict[str,
 
 
 def test_split_dose_adds_up(make_patient: MakePatient, products: dict[str, Product]) -> None:
-    patient = with_biology(
-        make_patient(0), car_t={"effector_division_per_day": 0.0, "effector_death_per_day": 0.0, "memory_loss_per_day": 0.0,
-                                "memory_activation_per_day": 0.0, "exhaustion_per_day": 0.0},
-    )  # fmt: skip
+    fates = ("effector_division", "effector_death", "memory_loss", "memory_activation", "exhaustion")
+    patient = with_biology(make_patient(0), car_t={f"{fate}_per_day": 0.0 for fate in fates})
     regimen = Regimen(split_fractions=(0.1, 0.3, 0.6), split_days=(0, 1, 2))
-    path = simulate(patient, products["cd19_fmc63"], regimen, Clinic(), follow_up_days=40, engine=Engine(stop_at_failure=False))
+    path = simulate(
+        patient, products["cd19_fmc63"], regimen, Clinic(), follow_up_days=40, engine=Engine(stop_at_failure=False)
+    )
     assert path.car_t[:4].sum(axis=(1, 2)).tolist() == [6e6, 6e6, 24e6, 60e6]
     # A record is of the end of a day, before that day's infusion; day 0 is after the first.
 

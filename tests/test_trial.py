@@ -90,7 +90,7 @@ def test_incidences_add_up(result: TrialResult) -> None:
 
 
 def test_summary_of_hand_made_patients() -> None:
-    """Five patients, worked by hand: 4 in CR; one antigen-negative relapse at day 100, one treatment death at day 50."""
+    """Five patients by hand: 4 in CR; one antigen-negative relapse on day 100, one death of treatment on day 50."""
     nan = math.nan
     p = pd.DataFrame(
         {
@@ -134,7 +134,9 @@ def test_contrasts_are_paired(result: TrialResult) -> None:
     p = result.patients.set_index(["arm", "patient"])["complete_remission"].unstack(0)
     line = c[(c["arm"] == "cd22_m971") & (c["endpoint"] == "complete_remission")].iloc[0]
     assert line["difference"] == pytest.approx(p["cd22_m971"].mean() - p["auto1_22"].mean())
-    same = contrast(pd.concat([result.patients[result.patients["arm"] == "tandem"].assign(arm=a) for a in "ab"]), "ab", 12)
+    same = contrast(
+        pd.concat([result.patients[result.patients["arm"] == "tandem"].assign(arm=a) for a in "ab"]), "ab", 12
+    )
     assert same["difference"].eq(0).all()
 
 
@@ -155,6 +157,7 @@ def test_trajectories(result: TrialResult) -> None:
 
 
 # ------------------------------------------------------------------------------------------- routes, one by one
+
 
 def _cd19_dim(s: State) -> bool:
     return s.antigens[0].shown == "dim"
@@ -185,7 +188,11 @@ def _eager(settings: Settings, routes_off: set[str]) -> Settings:
     cd19, cd22 = (b.antigens[a].model_copy(update=rates) for a in ("cd19", "cd22"))
     leukaemia = b.leukaemia.model_copy(update={"lineage_switch_per_division": 1e-7})
     biology = b.model_copy(
-        update={"antigens": {"cd19": cd19, "cd22": cd22}, "leukaemia": leukaemia, "routes_off": tuple(sorted(routes_off))}
+        update={
+            "antigens": {"cd19": cd19, "cd22": cd22},
+            "leukaemia": leukaemia,
+            "routes_off": tuple(sorted(routes_off)),
+        }
     )
     return settings.model_copy(update={"biology": biology})
 
@@ -213,19 +220,23 @@ def test_a_closed_route_is_never_taken_and_an_open_one_is(
     assert reached(every - {route})  # it alone
 
 
+def _patients(*overrides: str, size: int = 120) -> pd.DataFrame:
+    """Patients of one product on the default cohort, in this process."""
+    base = ["trial=none", "comparators=none", f"cohort.size={size}", "trajectories.patients=0", "workers=1"]
+    return run_trial(compose([*base, *overrides])).patients
+
+
 @pytest.mark.statistical
 def test_no_escape_no_escaped_relapse() -> None:
     """With every escape route closed no relapse is antigen-negative or dim, though patients still relapse."""
-    p = run_trial(compose(["trial=none", "biology=no_escape", "cohort.size=120", "product=cd19_fmc63", "comparators=none",
-                           "trajectories.patients=0"])).patients  # fmt: skip
+    p = _patients("product=cd19_fmc63", "biology=no_escape")
     assert p["relapse"].sum() > 5
     assert set(p["relapse_phenotype"].dropna()) == {"CD19+CD22+"}
     assert not set(p["relapse_mechanism"].dropna()) & {"pre-existing clone", "acquired on therapy", "antigen low"}
 
 
 def test_no_clones_no_pre_existing_relapse() -> None:
-    p = run_trial(compose(["trial=none", "cohort.clones=none", "cohort.size=120", "product=cd22_m971", "comparators=none",
-                           "trajectories.patients=0"])).patients  # fmt: skip
+    p = _patients("product=cd22_m971", "cohort.clones=none")
     assert p["relapse"].sum() > 20
     assert "pre-existing clone" not in set(p["relapse_mechanism"].dropna())
 
@@ -248,7 +259,8 @@ EFFECTS: list[tuple[str, str, str, int, tuple[str, ...]]] = [
     ("cd19_fmc63", "biology.car_t.rejected_fraction=1", "car_t_lost", 1, ()),
     ("cd19_fmc63", "biology.car_t.effector_death_per_day=0.3", "b_cells_back", 1, ()),
     ("cd19_fmc63", "biology.leukaemia.lineage_switch_per_division=1e-12", "lineage_switch", 1, ()),
-    ("cd19_fmc63", "cohort.kmt2a_fraction=1", "lineage_switch", 1, ("biology.leukaemia.lineage_switch_per_division=1e-15",)),
+    ("cd19_fmc63", "cohort.kmt2a_fraction=1", "lineage_switch", 1,
+     ("biology.leukaemia.lineage_switch_per_division=1e-15",)),
     ("cd19_fmc63", "regimen.lymphodepletion=false", "mrd_negative", -1, ()),
     ("cd19_fmc63", "regimen.bridging_log10_kill=3", "complete_remission", 1, ("cohort.burden_median_cells=1e12",)),
     ("tandem", "biology.antigens.cd22.tandem_fold=90", "antigen_negative", 1,
@@ -271,14 +283,17 @@ def _outcome(p: pd.DataFrame, column: str) -> pd.Series:
 
 
 @pytest.mark.statistical
-@pytest.mark.parametrize(("arm", "change", "column", "sign", "common"), EFFECTS, ids=[f"{e[1]}:{e[2]}" for e in EFFECTS])
+@pytest.mark.parametrize(
+    ("arm", "change", "column", "sign", "common"), EFFECTS, ids=[f"{e[1]}:{e[2]}" for e in EFFECTS]
+)
 def test_direction_of_effect(arm: str, change: str, column: str, sign: int, common: tuple[str, ...]) -> None:
     """The same patients with and without a change: the paired difference has the expected sign, beyond chance."""
-    base = ["trial=none", f"product={arm}", "comparators=none", "cohort.size=160", "trajectories.patients=0", "workers=1", *common]
-    before, after = (run_trial(compose([*base, *more])).patients for more in ([], [change]))
+    before, after = (_patients(f"product={arm}", *common, *more, size=160) for more in ([], [change]))
     first, second = _outcome(after, column), _outcome(before, column)
     d = paired_difference(first, second)
     gained, lost = int((first & ~second).sum()), int((~first & second).sum())
-    p_value = stats.binomtest(max(gained if sign > 0 else lost, 0), max(gained + lost, 1), 0.5, alternative="greater").pvalue
+    p_value = stats.binomtest(
+        max(gained if sign > 0 else lost, 0), max(gained + lost, 1), 0.5, alternative="greater"
+    ).pvalue
     assert d.difference * sign > 0
     assert p_value < FALSE_ALARM

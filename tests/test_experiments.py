@@ -1,0 +1,98 @@
+"""The main job as a user runs it: files, identical repeats, sweeps, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = str(ROOT / "experiments" / "compare_products.py")
+SMALL = ("cohort.size=6", "trajectories.patients=2")
+
+
+def run(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, SCRIPT, *words], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One small run of the main job, by its default folder."""
+    cwd = tmp_path_factory.mktemp("main_job")
+    done = run(*SMALL, "workers=2", cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    (folder,) = cwd.glob("outputs/compare_products/*/*")
+    assert str(folder) in done.stdout
+    assert "auto1_22" in done.stdout
+    return folder
+
+
+def test_files_of_a_run(finished: Path) -> None:
+    there = {str(p.relative_to(finished)) for p in finished.rglob("*") if p.is_file()}
+    pictures = {
+        "antigen_negative_relapse",
+        "outcomes_by_product",
+        "mechanisms_by_product",
+        "cumulative_incidence",
+        "courses",
+    }
+    expected = {f"figures/{name}.{kind}" for name in pictures for kind in ("png", "svg", "csv")}
+    expected |= {".hydra/config.yaml", ".hydra/overrides.yaml", ".hydra/hydra.yaml", "provenance.json"}
+    expected |= {"patients.parquet", "trajectories.parquet", "summary.csv", "contrasts.csv"}
+    assert expected <= there
+    assert not (finished / ".partial").exists()
+
+
+def test_provenance(finished: Path) -> None:
+    about = json.loads((finished / "provenance.json").read_text())
+    assert about["seed"] == 1
+    assert about["ended"] == "completed"
+    assert about["libraries"]["numpy"]
+    assert about["settings"]["cohort"]["size"] == 6
+
+
+def test_tables_of_a_run(finished: Path) -> None:
+    patients = pd.read_parquet(finished / "patients.parquet")
+    assert len(patients) == 6 * 9
+    courses = pd.read_parquet(finished / "trajectories.parquet")
+    assert list(courses.columns) == ["patient", "arm", "day", "group", "cells"]
+    summary = pd.read_csv(finished / "summary.csv")
+    assert list(summary.columns) == ["arm", "endpoint", "month", "estimate", "lower", "upper", "n"]
+
+
+def test_again_with_one_worker_gives_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+    done = run(*SMALL, "workers=1", "hydra.run.dir=again", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for name in ("patients.parquet", "trajectories.parquet", "summary.csv", "contrasts.csv", "figures/courses.svg"):
+        assert (tmp_path / "again" / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+def test_a_finished_run_is_never_overwritten(finished: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in finished.glob("*.*")}
+    done = run(*SMALL, "cohort.size=2", f"hydra.run.dir={finished}", cwd=finished)
+    assert done.returncode != 0
+    assert "already holds a finished run" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert {p: p.stat().st_mtime_ns for p in finished.glob("*.*") if p in before} == before
+
+
+def test_sweep_over_two_groups(tmp_path: Path) -> None:
+    done = run(
+        "-m", "product=tandem,sequential", "cohort=relapsed_ball,low_burden", "comparators=none", "cohort.size=2",
+        "seed=7", "workers=1", "hydra.sweep.dir=sweep", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    arms = [pd.read_csv(tmp_path / "sweep" / str(i) / "summary.csv")["arm"].unique().tolist() for i in range(4)]
+    assert arms == [["tandem"], ["tandem"], ["sequential"], ["sequential"]]
+
+
+def test_help_names_every_group(tmp_path: Path) -> None:
+    done = run("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    for group in ("biology", "cohort", "product", "regimen", "trial", "engine"):
+        assert f"{group}: " in done.stdout
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,98 @@
+"""The architecture, tested: who may import whom, and what must stay out of the core."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "escape_abm"
+# Data flows one way: a module imports only from its left.
+ORDER = (
+    "parameters", "products", "regimen", "clinic", "cohort", "settings", "law", "counts", "simulation", "endpoints",
+    "survival", "trial", "figures", "report", "results", "config",
+)  # fmt: skip
+MODULES = sorted(p.stem for p in PACKAGE.glob("*.py") if p.stem != "__init__")
+
+
+def imports(module: str) -> set[str]:
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            if node.module == "escape_abm":
+                names |= {f"escape_abm.{a.name}" for a in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {a.name for a in node.names}
+    return names
+
+
+def test_order_names_every_module() -> None:
+    assert sorted(ORDER) == MODULES
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_imports_go_one_way(module: str) -> None:
+    ours = {n.split(".")[1] for n in imports(module) if n.startswith("escape_abm.")} - {"__version__"}
+    assert ours <= set(ORDER[: ORDER.index(module)])
+
+
+@pytest.mark.parametrize(
+    ("library", "allowed"),
+    [
+        ("hydra", {"config"}),
+        ("omegaconf", {"config"}),
+        ("matplotlib", {"figures"}),
+        ("seaborn", {"figures"}),
+        ("rich", {"report"}),
+        ("joblib", {"trial"}),
+        ("numba", {"law", "counts"}),
+    ],
+)
+def test_libraries_stay_in_their_rooms(library: str, allowed: set[str]) -> None:
+    users = {m for m in MODULES if any(n.split(".")[0] == library for n in imports(m))}
+    assert users == allowed
+
+
+def test_no_global_randomness() -> None:
+    for module in MODULES:
+        text = (PACKAGE / f"{module}.py").read_text()
+        assert "np.random.seed" not in text
+        assert "import random" not in text
+        assert "numpy.random import" not in text
+
+
+def test_the_law_draws_nothing() -> None:
+    assert "rng" not in (PACKAGE / "law.py").read_text()
+
+
+def test_the_core_needs_no_hydra() -> None:
+    code = (
+        "import sys; sys.modules['hydra'] = sys.modules['omegaconf'] = None\n"
+        "import escape_abm\n"
+        "escape_abm.run_trial, escape_abm.simulate, escape_abm.Settings\n"
+        "assert not any(m.split('.')[0] in ('mesa', 'matplotlib', 'seaborn') for m in sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_law_is_part_of_the_cache_key() -> None:
+    """A changed law must never meet a kernel compiled from the old one."""
+    from escape_abm import counts, law
+
+    cells = [c.cell_contents for c in counts.advance.py_func.__closure__ or ()]  # type: ignore[attr-defined]
+    assert law.FINGERPRINT in cells
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_functions_stay_readable(module: str) -> None:
+    """No file over 600 lines; no function body over 100 (the kernel and the course of a patient are the longest)."""
+    text = (PACKAGE / f"{module}.py").read_text()
+    assert len(text.splitlines()) <= 600
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef) and node.name != "_compile":
+            assert (node.end_lineno or 0) - node.body[0].lineno <= 105, f"{module}.{node.name}"
