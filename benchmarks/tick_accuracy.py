@@ -31,12 +31,12 @@ from mean_field import Floats, enlarge, grow, solve
 from numba import njit
 
 from escape_abm import compose, law
-from escape_abm.clinic import Clinic
 from escape_abm.cohort import Patient, sample_patient
 from escape_abm.counts import LONGEST_TICK_DAYS
 from escape_abm.endpoints import RELAPSE_KINDS
 from escape_abm.figures import BLUE, GREEN, GREY, ORANGE, STYLE, VERMILION, WIDTH_INCHES
 from escape_abm.law import EFFECTOR, EXHAUSTED, MEMORY, Rates, Surroundings
+from escape_abm.parameters import Biology
 from escape_abm.products import Product, car_classes
 from escape_abm.settings import Engine, Settings
 from escape_abm.simulation import grow_leukaemia, simulate
@@ -51,7 +51,7 @@ BAND_PATIENTS = 2000
 """Patients of the rule."""
 FOLD = 1e5
 """A large-number patient has so many times as many cells."""
-FEWEST_CELLS = 1e3
+FEWEST_CELLS = 1e5
 """Nadirs below this many cells (`FOLD` times that in the large-number patient) are chance, and not compared."""
 
 
@@ -217,11 +217,12 @@ def course_error(patient: Patient, product: Product, settings: Settings) -> pd.D
     exact = solve(*treatment, YEAR_DAYS, entry)
     day = clinic.assessment_day
     truth = marks(exact.cells, exact.marrow, exact.car_t, limit * FOLD, day)
+    responds = exact.marrow[day] < limit * FOLD
     lines: list[dict[str, Any]] = []
 
     def judge(rule: str, tolerance: float, ticks: int, found: Marks) -> None:
         errors = {n: getattr(found, n) - getattr(truth, n) for n in Marks._fields}
-        if truth.log10_nadir < math.log10(FEWEST_CELLS * FOLD):
+        if not responds or truth.log10_nadir < math.log10(FEWEST_CELLS * FOLD):
             errors["log10_nadir"] = errors["relapse_day"] = math.nan
         lines.append({"rule": rule, "tolerance": tolerance, "ticks": ticks} | errors)
 
@@ -265,7 +266,8 @@ def course_errors(n: int) -> pd.DataFrame:
     every[columns] = every[columns].abs()
     grouped = every.groupby(["rule", "tolerance"])
     out = grouped[["ticks", *columns]].median().reset_index()
-    return out.assign(courses=grouped[columns[-2]].count().to_numpy())
+    counted = grouped[columns].count().to_numpy()
+    return out.assign(**{f"courses_{name}": counted[:, i] for i, name in enumerate(columns)})
 
 
 def costs(n: int) -> dict[float, float]:
@@ -312,13 +314,15 @@ def outcomes(patients: pd.DataFrame) -> pd.DataFrame:
     return out
 
 
-def trial_outcomes(tolerance: float, n: int, workers: int) -> pd.DataFrame:
-    """Endpoints of `n` patients under every product at this tolerance."""
-    arms = {name: settings_of(name).product for name in PRODUCTS}
-    base = settings_of(PRODUCTS[0])
+def trial_outcomes(
+    tolerance: float, n: int, workers: int, products: tuple[str, ...] = PRODUCTS, biology: Biology | None = None
+) -> pd.DataFrame:
+    """Endpoints of `n` patients under these products at this tolerance."""
+    base = settings_of(products[0])
     settings = base.model_copy(
         update={
-            "comparators": arms,
+            "biology": biology or base.biology,
+            "comparators": {name: settings_of(name).product for name in products},
             "cohort": base.cohort.model_copy(update={"size": n}),
             "engine": Engine(tolerance=tolerance),
             "trajectories": base.trajectories.model_copy(update={"patients": 0}),
@@ -334,7 +338,7 @@ def compare(coarse: pd.DataFrame, fine: pd.DataFrame) -> pd.DataFrame:
     A relapse day is of patients who relapse in both runs. Its Monte Carlo error is at as many of them as 2,000 patients give.
     """
     lines = []
-    for arm in PRODUCTS:
+    for arm in dict.fromkeys(coarse.index.get_level_values("arm")):
         a, b = coarse.loc[arm], fine.loc[arm]
         for name in a.columns:
             x, y = a[name].to_numpy(), b[name].to_numpy()
@@ -443,11 +447,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--patients", type=int, default=2000, help="patients of the trial (default 2000)")
     parser.add_argument("--workers", type=int, default=2, help="processes of the trial (default 2)")
-    parser.add_argument("--courses", type=int, default=12, help="patients whose courses are compared (default 12)")
+    parser.add_argument("--courses", type=int, default=30, help="patients whose courses are compared (default 30)")
     parser.add_argument("--folder", type=Path, help="write tick_accuracy.png and tick_accuracy.csv there")
     args = parser.parse_args()
 
-    courses, cost = course_errors(args.courses), costs(args.courses)
+    courses, cost = course_errors(args.courses), costs(min(args.courses, 12))
     # Mean values have no cost of their own: what as many ticks would cost in the simulator.
     simulated = courses[courses["rule"] == "simulated"].sort_values("ticks")
     price = np.log([cost[t] for t in simulated["tolerance"]])

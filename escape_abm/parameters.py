@@ -105,7 +105,7 @@ class Antigen(Section):
     hits_to_loss: Literal[1, 2] = 2
     """Alleles that must be hit before the antigen is lost for good (1: one step loses it)."""
     blast_density_molecules: float = row(
-        8000, "molecules/cell", (0, 1e6), (2000, 30000), "majzner2020", "C", "Median density on blasts."
+        8000, "molecules/cell", (0, 1e6), (2000, 30000), "cd19_density2019", "C", "Median density on blasts."
     )
     blast_density_molecules_sigma: float = spread(0.6, START)
     kmt2a_density_fold: float = row(

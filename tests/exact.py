@@ -44,7 +44,9 @@ def fourth_central_moment_descendants(b: float, d: float, t: float) -> float:
     return none * mean**4 + float(np.sum((1 - none) * (1 - p) * p ** (n - 1) * (n - mean) ** 4))
 
 
-def extinct_under_kill(b: float, d: float, kill: Callable[[NDArray[np.float64]], NDArray[np.float64]], t: float) -> float:
+def extinct_under_kill(
+    b: float, d: float, kill: Callable[[NDArray[np.float64]], NDArray[np.float64]], t: float
+) -> float:
     """The same under a kill hazard that changes in time (Kendall 1948): 1 - 1 / (e^rho(t) + int_0^t b e^rho(x) dx).
 
     rho(t) = int_0^t (d + kill - b).
