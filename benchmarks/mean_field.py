@@ -1,8 +1,8 @@
 """The mean-field equations of the law, made of the law's own compiled functions, so that there is no second copy of it.
 
-Every state of the simulator is here: leukaemic cells by state, CAR T cells by class and phenotype, normal B cells; normal
-T cells are a closed form. The equations are what the simulator tends to in the limit of large numbers and short ticks.
-They know no chance, so half a mutant grows like a clone: they judge the ticks of the simulator, not who relapses.
+Every state of the simulator is here: leukaemic cells by state, CAR T cells by class and phenotype, normal B cells;
+normal T cells are a closed form. The equations are what the simulator tends to in the limit of large numbers and short
+ticks. They know no chance, so half a mutant grows like a clone: they judge the simulator's ticks, not who relapses.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ from scipy.integrate import odeint
 from escape_abm import law
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import Patient
-from escape_abm.law import EFFECTOR, EXHAUSTED, MEMORY, Alphabet, Rates
+from escape_abm.law import EFFECTOR, EXHAUSTED, MEMORY, Rates
 from escape_abm.parameters import Biology, parameter_rows
 from escape_abm.products import Product, car_classes
 from escape_abm.regimen import Regimen
 from escape_abm.simulation import _infuse, _infusions
+from escape_abm.states import Alphabet, alphabet_of, founder
 
 Floats = NDArray[np.float64]
+Numbers = NDArray[Any]
+"""Floats, for functions of the law that are declared for whole numbers of cells."""
 
 REFERENCE, USUAL = 1e-8, 1e-6
 """Relative tolerances of LSODA: to compare with, and as one would choose for speed."""
@@ -91,31 +94,31 @@ def _compile(fingerprint: str) -> Callable[..., None]:
     """Compile the right-hand side; the law's fingerprint is part of the key in numba's cache, as in `counts`."""
 
     @njit(cache=True, nogil=True)
-    def derivative(rates: Rates, y: Floats, days_since_lymphodepletion: float, activation: Floats, out: Floats) -> None:
-        """Cells per day that every entry of `y` (leukaemia, CAR T, B cells) changes by; fills `activation` and `out`."""
+    def derivative(rates: Rates, y: Numbers, days_since_lymphodepletion: float, out: Floats) -> None:
+        """Change per day of every entry of `y` (leukaemia, CAR T, B cells), into `out`."""
         fingerprint  # noqa: B018  (keeps it a free variable)
-        n, classes = rates.access.shape[0], activation.shape[0]
+        n, classes = rates.access.shape[0], rates.effector_division.shape[0]
         cells, car_t, b_cells = y[:n], y[n : n + 3 * classes].reshape(classes, 3), y[-1]
         change = out[n : n + 3 * classes].reshape(classes, 3)
-        around = law.surroundings(rates, cells, car_t, b_cells, days_since_lymphodepletion, activation)
+        around = law.surroundings(rates, cells, car_t, b_cells, days_since_lymphodepletion)
         out[:] = 0.0
         for i in range(n):
-            gain = law.birth_hazard(rates, around, i) - rates.death - law.kill_hazard(rates, around, car_t, i)
-            out[i] += (gain - law.leave_hazard(rates, around, car_t, i)) * cells[i]
+            gain = law.birth_hazard(rates, around, i) - rates.death - law.kill_hazard(rates, around, i)
+            out[i] += (gain - law.leave_hazard(rates, around, i)) * cells[i]
             for r in range(rates.route_first[i], rates.route_first[i + 1]):
-                out[rates.route_to[r]] += law.route_hazard(rates, around, car_t, i, r) * cells[i]
+                out[rates.route_to[r]] += law.route_hazard(rates, around, i, r) * cells[i]
         for s in range(classes):
             memory, effector, exhausted = car_t[s, MEMORY], car_t[s, EFFECTOR], car_t[s, EXHAUSTED]
-            activated = rates.memory_activation * activation[s] * memory  # each becomes two effectors
-            tired = rates.exhaustion * activation[s] * effector
+            activated = law.activation_hazard(rates, around, s) * memory  # each becomes two effectors
+            tired = law.exhaustion_hazard(rates, around, s) * effector
             resting = rates.to_memory * effector
-            gain = law.effector_birth(rates, around, activation[s], s) - rates.effector_death - rates.rejection
+            gain = law.effector_birth(rates, around, s) - rates.effector_death - rates.rejection
             change[s, MEMORY] = resting - activated - (rates.memory_loss[s] + rates.rejection) * memory
             change[s, EFFECTOR] = 2.0 * activated + gain * effector - resting - tired
             change[s, EXHAUSTED] = tired - (rates.exhausted_death + rates.rejection) * exhausted
-        out[-1] = rates.b_source - (rates.b_death + law.kill_hazard_b(rates, around, car_t)) * b_cells
+        out[-1] = rates.b_source - (rates.b_death + law.kill_hazard_b(rates, around)) * b_cells
 
-    return derivative  # type: ignore[no-any-return]
+    return derivative
 
 
 derivative = _compile(law.FINGERPRINT)
@@ -125,10 +128,10 @@ def integrate(
     rates: Rates, y: Floats, days: Floats, lymphodepleted: float, relative: float, absolute: float = SMALLEST_CELLS
 ) -> tuple[Floats, int]:
     """LSODA from `days[0]` on: the state on each of these days, and evaluations of the right-hand side."""
-    activation, out = np.zeros(rates.effector_division.size), np.empty_like(y)
+    out = np.empty_like(y)
 
     def f(now: Floats, day: float) -> Floats:
-        derivative(rates, now, day - lymphodepleted, activation, out)
+        derivative(rates, now, day - lymphodepleted, out)
         return out
 
     path, info = odeint(f, y, days, rtol=relative, atol=absolute, mxstep=100_000, full_output=True)
@@ -144,11 +147,11 @@ def _alone(patient: Patient, cells: Floats, days: float, relative: float) -> tup
 
 
 def grow(patient: Patient, relative: float = REFERENCE) -> tuple[Floats, int]:
-    """Expected leukaemia at the patient's burden, grown from one founder cell; and evaluations of the right-hand side."""
+    """Expected leukaemia at the patient's burden, grown from one founder cell; and evaluations that it took."""
     biology = patient.biology
-    letters, rates = law.alphabet_of(biology), law.make_rates(biology)
+    letters, rates = alphabet_of(biology), law.make_rates(biology)
     cells = np.zeros(len(letters))
-    start = letters.index(law.founder(tuple((n, a.hits_to_loss) for n, a in biology.antigens.items())))
+    start = letters.index(founder(tuple((n, a.hits_to_loss) for n, a in biology.antigens.items())))
     cells[start] = patient.burden_cells if patient.clones == "none" else 1.0
     evaluations = 0
     # Newton's method in the time at which the burden is reached; log burden is concave, so it never goes too far.
@@ -177,7 +180,7 @@ def solve(
         relative: Relative tolerance of LSODA.
     """
     biology = patient.biology
-    letters, classes = law.alphabet_of(biology), car_classes(product, biology.antigens)
+    letters, classes = alphabet_of(biology), car_classes(product, biology.antigens)
     cells, evaluations = leukaemia.astype(float), 0
     if regimen.bridging_log10_kill > 0:
         cells, evaluations = _alone(

@@ -2,8 +2,8 @@
 
     python benchmarks/patient_year.py [--patients 40] [--csv PATH]
 
-A patient-year is growth of the leukaemia from one cell and 365 days of treatment. Times are process times with the kernel
-warm. Machines differ and other programs disturb: compare ratios from one run, not milliseconds from two.
+A patient-year is growth of the leukaemia from one cell and 365 days of treatment. Times are process times with the
+kernel warm. Machines differ and other programs disturb: compare ratios from one run, not milliseconds from two.
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ import pandas as pd
 from mean_field import USUAL, derivative, grow, solve
 from numba import njit
 
-from escape_abm import compose, law
 from escape_abm.cohort import Patient, sample_patient
+from escape_abm.config import compose
+from escape_abm.law import Rates, make_rates
 from escape_abm.products import car_classes
 from escape_abm.settings import Engine, Settings
 from escape_abm.simulation import grow_leukaemia, simulate
+from escape_abm.states import alphabet_of
 
 PRODUCTS = ("cd19_fmc63", "tandem", "auto1_22")
 YEAR_DAYS = 365
@@ -73,17 +75,17 @@ def milliseconds(work: Callable[[], Any], repeats: int = 3) -> tuple[float, Any]
 
 
 @njit
-def _evaluate(rates: law.Rates, y: Any, activation: Any, out: Any, times: int) -> None:
+def _evaluate(rates: Rates, y: Any, out: Any, times: int) -> None:
     for _ in range(times):
-        derivative(rates, y, 10.0, activation, out)
+        derivative(rates, y, 10.0, out)
 
 
 def compiled_evaluation_ms(patient: Patient, settings: Settings) -> float:
     """One evaluation of the right-hand side inside compiled code: no price for crossing from Python."""
     classes = car_classes(settings.product, patient.biology.antigens)
-    rates = law.make_rates(patient.biology, classes, infused=True)
+    rates = make_rates(patient.biology, classes, infused=True)
     y = np.full(rates.access.size + 3 * len(classes) + 1, 1e9)
-    work = (rates, y, np.zeros(len(classes)), np.empty_like(y))
+    work = (rates, y, np.empty_like(y))
     _evaluate(*work, 1)
     return milliseconds(lambda: _evaluate(*work, 1000))[0] / 1000
 
@@ -139,17 +141,18 @@ def main() -> None:
         lines = pd.DataFrame([measure(p, settings) for p in patients])
         tables.append(lines.assign(product=name, patient=[p.index for p in patients]))
     every = pd.concat(tables, ignore_index=True)
-    states = len(law.alphabet_of(settings_of(PRODUCTS[0]).biology))
+    states = len(alphabet_of(settings_of(PRODUCTS[0]).biology))
     print(
-        f"{args.patients} patients with {SMALLEST_BURDEN:g} to {LARGEST_BURDEN:g} cells, {states} leukaemic states, tolerance "
-        f"{Engine().tolerance:g}, one core, process time. A patient-year is growth from one cell and {YEAR_DAYS} days."
+        f"{args.patients} patients with {SMALLEST_BURDEN:g} to {LARGEST_BURDEN:g} cells, {states} leukaemic states, "
+        f"tolerance {Engine().tolerance:g}, one core, process time. A patient-year is growth from one cell and "
+        f"{YEAR_DAYS} days."
     )
     columns = {
         "default_ms": "ms, stops at failure",
         "whole_year_ms": "ms, whole year",
         "growth_ms": "  of it growth",
-        "ticks_default": "ticks, stops at failure",
-        "ticks_whole_year": "ticks, whole year",
+        "ticks_default": "ticks of treatment, stops at failure",
+        "ticks_whole_year": "ticks of treatment, whole year",
         "lsoda_ms": f"ms, LSODA at {USUAL:g}",
         "evaluations": "  its evaluations",
         "lsoda_compiled_ms": "ms, those evaluations alone, compiled",
@@ -166,7 +169,9 @@ def main() -> None:
     if not args.no_cold:
         with tempfile.TemporaryDirectory() as cache:
             cold, warm = fresh_process_s(cache), float(np.median([fresh_process_s(cache) for _ in range(3)]))
-        print(f"A fresh process with one patient: {cold:.1f} s with an empty cache of compiled code, {warm:.1f} s with a full one.")
+        print(
+            f"A fresh process with one patient: {cold:.1f} s with no compiled code in its cache, {warm:.1f} s with it."
+        )
     if args.csv is not None:
         args.csv.parent.mkdir(parents=True, exist_ok=True)
         every.to_csv(args.csv, index=False, float_format="%.6g")

@@ -2,9 +2,9 @@
 
     python benchmarks/tick_accuracy.py [--patients 2000] [--workers 2] [--folder docs/images]
 
-Two questions. How far is the course of a patient with a very large number of cells, who knows no chance, from the mean-field
-equations of the same law? And how far do the endpoints of a trial move when the same patients meet shorter ticks? The rule is
-that halving the tick moves no endpoint by more than its Monte Carlo standard error at 2,000 patients.
+Two questions. How far is the course of a patient with a very large number of cells, who knows no chance, from the
+mean-field equations of the same law? And how far do the endpoints of a trial move when the same patients meet shorter
+ticks? The rule: halving the tick moves no endpoint by more than its Monte Carlo standard error at 2,000 patients.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import argparse
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,11 +26,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from mean_field import Floats, enlarge, grow, solve
+from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullFormatter
+from mean_field import Floats, Numbers, enlarge, grow, solve
 from numba import njit
 
-from escape_abm import compose, law
+from escape_abm import law
 from escape_abm.cohort import Patient, sample_patient
+from escape_abm.config import compose
 from escape_abm.counts import LONGEST_TICK_DAYS
 from escape_abm.endpoints import RELAPSE_KINDS
 from escape_abm.figures import BLUE, GREEN, GREY, ORANGE, STYLE, VERMILION, WIDTH_INCHES
@@ -39,7 +40,7 @@ from escape_abm.law import EFFECTOR, EXHAUSTED, MEMORY, Rates, Surroundings
 from escape_abm.parameters import Biology
 from escape_abm.products import Product, car_classes
 from escape_abm.settings import Engine, Settings
-from escape_abm.simulation import grow_leukaemia, simulate
+from escape_abm.simulation import simulate
 from escape_abm.trial import run_trial
 
 PRODUCTS = ("cd19_fmc63", "tandem", "auto1_22")
@@ -71,12 +72,18 @@ RIVALS = {
 }
 
 
-def _compile(fingerprint: str) -> Callable[..., None]:
+def _compile(fingerprint: str) -> Callable[..., int]:
     """Compile the recursions; the law's fingerprint is part of the key in numba's cache, as in `counts`."""
 
     @njit(cache=True)
     def switched(
-        rates: Rates, around: Surroundings, seen: Floats, activation: Floats, cells: Floats, car_t: Floats, days: float
+        rates: Rates,
+        around: Surroundings,
+        seen: Numbers,
+        activation: Floats,
+        cells: Numbers,
+        car_t: Numbers,
+        days: float,
     ) -> None:
         """Means after each cell left its state at most once, by hazards under the CAR T cells `seen`."""
         inflow = np.zeros_like(cells)
@@ -99,8 +106,15 @@ def _compile(fingerprint: str) -> Callable[..., None]:
 
     @njit(cache=True)
     def split(
-        rates: Rates, around: Surroundings, seen: Floats, activation: Floats, cells: Floats, car_t: Floats, b: float, days: float
-    ) -> float:
+        rates: Rates,
+        around: Surroundings,
+        seen: Numbers,
+        activation: Floats,
+        cells: Numbers,
+        car_t: Numbers,
+        b: Any,
+        days: float,
+    ) -> Any:
         """Means after a tick of the law as simulated; returns the B cells."""
         switched(rates, around, seen, activation, cells, car_t, 0.5 * days)
         for i in range(cells.shape[0]):
@@ -118,8 +132,8 @@ def _compile(fingerprint: str) -> Callable[..., None]:
 
     @njit(cache=True)
     def one_event(
-        rates: Rates, around: Surroundings, activation: Floats, cells: Floats, car_t: Floats, b: float, days: float
-    ) -> float:
+        rates: Rates, around: Surroundings, activation: Floats, cells: Numbers, car_t: Numbers, b: Any, days: float
+    ) -> Any:
         """Means after a tick in which each cell has one event at most; returns the B cells."""
         change = np.zeros_like(cells)
         seen = car_t.copy()
@@ -149,7 +163,7 @@ def _compile(fingerprint: str) -> Callable[..., None]:
 
     @njit(cache=True)
     def recursion(
-        rule: int, rates: Rates, cells: Floats, car_t: Floats, b: float, tolerance: float, fixed_days: float,
+        rule: int, rates: Rates, cells: Numbers, car_t: Numbers, b: Any, tolerance: float, fixed_days: float,
         seen_cells: Floats, seen_car_t: Floats,
     ) -> int:  # fmt: skip
         """A row a day of `seen_cells` and `seen_car_t`; ticks of `fixed_days`, or by tolerance where that is 0."""
@@ -171,7 +185,7 @@ def _compile(fingerprint: str) -> Callable[..., None]:
                     seen = car_t.copy()
                     if rule == MIDPOINT:
                         half_cells, seen = cells.copy(), car_t.copy()
-                        half_b = split(rates, around, car_t, activation, half_cells, seen, b, 0.5 * days)
+                        half_b: Any = split(rates, around, car_t, activation, half_cells, seen, b, 0.5 * days)
                         around = law.surroundings(rates, half_cells, seen, half_b, now + 0.5 * days, activation)
                     b = split(rates, around, seen, activation, cells, car_t, b, days)
                 now += days
@@ -179,7 +193,7 @@ def _compile(fingerprint: str) -> Callable[..., None]:
             seen_cells[day], seen_car_t[day] = cells, car_t
         return ticks
 
-    return recursion  # type: ignore[no-any-return]
+    return recursion
 
 
 recursion = _compile(law.FINGERPRINT)
@@ -196,7 +210,7 @@ class Marks(NamedTuple):
     relapse_day: float
 
 
-def marks(cells: Floats, marrow: Floats, car_t: Floats, limit: float, from_day: int) -> Marks:
+def marks(cells: Numbers, marrow: Floats, car_t: Numbers, limit: float, from_day: int) -> Marks:
     """Marks of a course day by day; nan for a relapse that does not come after remission."""
     relapse = math.nan
     after = np.flatnonzero(marrow[from_day:] >= limit) + from_day
@@ -256,7 +270,7 @@ def usual_patients(settings: Settings, n: int) -> list[Patient]:
 
 
 def course_errors(n: int) -> pd.DataFrame:
-    """Median absolute errors over `n` patients under each product: `rule, tolerance, ticks` and a column for each mark."""
+    """Median absolute errors over `n` patients under each product: `rule, tolerance, ticks`, a column for each mark."""
     tables = []
     for name in PRODUCTS:
         settings = settings_of(name)
@@ -281,7 +295,12 @@ def costs(n: int) -> dict[float, float]:
                 engine = Engine(tolerance=tolerance, stop_at_failure=False)
                 began = time.process_time()
                 simulate(
-                    patient, settings.product, settings.regimen, settings.clinic, follow_up_days=YEAR_DAYS, engine=engine
+                    patient,
+                    settings.product,
+                    settings.regimen,
+                    settings.clinic,
+                    follow_up_days=YEAR_DAYS,
+                    engine=engine,
                 )
                 times.append(1e3 * (time.process_time() - began))
     return {t: float(np.median(times)) for t, times in spent.items()}
@@ -333,9 +352,9 @@ def trial_outcomes(
 
 
 def compare(coarse: pd.DataFrame, fine: pd.DataFrame) -> pd.DataFrame:
-    """Each endpoint of the coarse run, its paired difference from the fine one, and its Monte Carlo error at 2,000 patients.
+    """Endpoints of the coarse run, paired differences from the fine one, Monte Carlo errors at 2,000 patients.
 
-    A relapse day is of patients who relapse in both runs. Its Monte Carlo error is at as many of them as 2,000 patients give.
+    A relapse day is of patients who relapse in both runs; its Monte Carlo error is at as many as 2,000 patients give.
     """
     lines = []
     for arm in dict.fromkeys(coarse.index.get_level_values("arm")):
@@ -361,12 +380,12 @@ def compare(coarse: pd.DataFrame, fine: pd.DataFrame) -> pd.DataFrame:
 
 
 def endpoint_errors(n: int, workers: int) -> pd.DataFrame:
-    """Differences of every endpoint from the finest tolerance, and from half the tolerance: `tolerance, against, ...`."""
+    """Differences of every endpoint from that at the finest tolerance (`against`), and at half the tolerance."""
     runs = {}
     for tolerance in TOLERANCES:
         began = time.perf_counter()
         runs[tolerance] = trial_outcomes(tolerance, n, workers)
-        print(f"  {n} patients under {len(PRODUCTS)} products at tolerance {tolerance:g}: {time.perf_counter() - began:.0f} s")
+        print(f"  {n} patients, {len(PRODUCTS)} products, tolerance {tolerance:g}: {time.perf_counter() - began:.0f} s")
     finest = TOLERANCES[-1]
     pairs = dict.fromkeys([(t, finest) for t in TOLERANCES[:-1]] + [(t, t / 2) for t in TOLERANCES[:-1]])
     tables = [compare(runs[t], runs[other]).assign(tolerance=t, against=other) for t, other in pairs]
@@ -375,7 +394,11 @@ def endpoint_errors(n: int, workers: int) -> pd.DataFrame:
 
 # ------------------------------------------------------------------------------------------------------------ figure
 
-LABELS = {"cd19_fmc63": ("CD19 (FMC63)", BLUE, "o"), "tandem": ("tandem", ORANGE, "s"), "auto1_22": ("AUTO1/22", GREEN, "^")}
+LABELS = {
+    "cd19_fmc63": ("CD19 (FMC63)", BLUE, "o"),
+    "tandem": ("tandem", ORANGE, "s"),
+    "auto1_22": ("AUTO1/22", GREEN, "^"),
+}
 MARK_STYLE = {
     "log10_car_t_peak": (VERMILION, "o", "CAR T peak"),
     "log10_nadir": (BLUE, "s", "leukaemia nadir"),
@@ -385,43 +408,55 @@ MARK_STYLE = {
 def draw(courses: pd.DataFrame, endpoints: pd.DataFrame, patients: int) -> Figure:
     """Error of courses against cost on the left; what the default tolerance does to endpoints on the right."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH_INCHES, 3.6), layout="constrained")
+        figure = Figure(figsize=(WIDTH_INCHES, 3.9), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=[1, 1])
-        _draw_courses(left, courses)
-        _draw_endpoints(right, endpoints, patients)
+        look = {"ncols": 2, "frameon": False, "fontsize": 7, "columnspacing": 1.0, "handlelength": 1.6}
+        figure.legend(handles=_draw_courses(left, courses), loc="outside lower left", **look)
+        figure.legend(handles=_draw_endpoints(right, endpoints, patients), loc="outside lower right", **look)
     return figure
 
 
-def _draw_courses(ax: Axes, courses: pd.DataFrame) -> None:
+def _draw_courses(ax: Axes, courses: pd.DataFrame) -> list[Any]:
     for rule, dashes in (("simulated", "-"), ("surroundings of the midpoint", ":")):
         table = courses[courses["rule"] == rule].sort_values("tolerance")
         for mark, (colour, marker, _) in MARK_STYLE.items():
             face = colour if rule == "simulated" else "white"
-            ax.plot(table["cost_ms"], table[mark], dashes, color=colour, marker=marker, markerfacecolor=face, markersize=4.5)
+            ax.plot(
+                table["cost_ms"], table[mark], dashes, color=colour, marker=marker, markerfacecolor=face, markersize=4.5
+            )
     for _, line in courses[courses["rule"] == "simulated"].iterrows():
         top = max(line[m] for m in MARK_STYLE)
         tolerance = line["tolerance"]
         text = f"{tolerance:g}" if tolerance >= 0.125 else f"1/{round(1 / tolerance)}"
         weight = "bold" if tolerance == DEFAULT else "normal"
-        ax.annotate(text, (line["cost_ms"], top), (0, 6), textcoords="offset points", ha="center", fontsize=7.5, weight=weight)
+        ax.annotate(
+            text, (line["cost_ms"], top), (0, 6), textcoords="offset points", ha="center", fontsize=7.5, weight=weight
+        )
     single = courses[courses["rule"] == "at most one event"]
     for mark, (colour, _, _) in MARK_STYLE.items():
         ax.plot(single["cost_ms"], single[mark], "x", color=colour, markersize=6, markeredgewidth=1.4)
     ax.set(xscale="log", yscale="log", xlabel="ms per patient-year, one core", ylabel="median error, log10 of cells")
+    ax.xaxis.set_major_locator(FixedLocator([5, 10, 20, 50, 100]))
+    ax.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_title("Error against the mean-field equations", loc="left")
-    ax.margins(x=0.1, y=0.12)
+    ax.margins(x=0.1, y=0.1)
     ax.grid(True, which="major", color="#E6E6E6", linewidth=0.6)
     ax.set_axisbelow(True)
-    marks_ = [Line2D([], [], color=c, marker=m, linestyle="", markersize=4.5, label=label) for c, m, label in MARK_STYLE.values()]
-    rules = [
-        Line2D([], [], color=GREY, linestyle="-", label="as simulated (labels: tolerance)"),
-        Line2D([], [], color=GREY, linestyle=":", marker="o", markerfacecolor="white", markersize=4.5, label="midpoint surroundings*"),
-        Line2D([], [], color=GREY, linestyle="", marker="x", markersize=6, label="one event a tick, 0.5 and 0.25 d*"),
+    handles = [
+        Line2D([], [], color=colour, marker=marker, linestyle="", markersize=4.5, label=label)
+        for colour, marker, label in MARK_STYLE.values()
     ]
-    ax.legend(handles=marks_ + rules, loc="lower left", frameon=False, fontsize=7)
+    handles += [
+        Line2D([], [], color=GREY, marker="x", linestyle="", markersize=6, label="one event a tick (0.5, 0.25 d)*"),
+        Line2D([], [], color=GREY, linestyle="-", label="as simulated, with its tolerance"),
+        Line2D([], [], color=GREY, linestyle=":", marker="o", markerfacecolor="white", label="midpoint surroundings*"),
+        Line2D([], [], linestyle="", label="* mean values, drawn at equal ticks"),
+    ]
+    return handles
 
 
-def _draw_endpoints(ax: Axes, endpoints: pd.DataFrame, patients: int) -> None:
+def _draw_endpoints(ax: Axes, endpoints: pd.DataFrame, patients: int) -> list[Any]:
     chosen = endpoints[(endpoints["tolerance"] == DEFAULT) & (endpoints["against"] == TOLERANCES[-1])]
     for row, name in enumerate(SHARES):
         for shift, (arm, (_, colour, marker)) in zip((-0.24, 0.0, 0.24), LABELS.items(), strict=True):
@@ -433,13 +468,17 @@ def _draw_endpoints(ax: Axes, endpoints: pd.DataFrame, patients: int) -> None:
                 markersize=4, linewidth=1.1, zorder=3,
             )  # fmt: skip
     ax.axvline(0, color=GREY, linewidth=0.7, zorder=2)
+    low, high = ax.get_xlim()
+    ax.set_xlim(low - 0.1, high + 0.1)
     ax.set_yticks(range(len(SHARES)), list(SHARES.values()))
     ax.invert_yaxis()
     ax.set_xlabel(f"tolerance {DEFAULT:g} minus {TOLERANCES[-1]:g}, percentage points")
     ax.set_title(f"The same {patients:,} patients by 12 months", loc="left")
-    handles: list[Any] = [Line2D([], [], color=c, marker=m, linewidth=1.1, markersize=4, label=t) for t, c, m in LABELS.values()]
+    handles: list[Any] = [
+        Line2D([], [], color=c, marker=m, linewidth=1.1, markersize=4, label=t) for t, c, m in LABELS.values()
+    ]
     handles.append(mpl.patches.Patch(color="#DDDDDD", label=f"±1 Monte Carlo error, {BAND_PATIENTS:,} patients"))
-    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.3, -0.16), ncols=2, frameon=False, fontsize=7)
+    return handles
 
 
 def main() -> None:
@@ -456,7 +495,7 @@ def main() -> None:
     simulated = courses[courses["rule"] == "simulated"].sort_values("ticks")
     price = np.log([cost[t] for t in simulated["tolerance"]])
     courses["cost_ms"] = np.exp(np.interp(np.log(courses["ticks"]), np.log(simulated["ticks"]), price))
-    print(f"Courses in large numbers, median of {args.courses} patients under {', '.join(PRODUCTS)}; errors against LSODA:")
+    print(f"Courses in large numbers, median of {args.courses} patients under {', '.join(PRODUCTS)}; errors to LSODA:")
     print(courses.to_string(index=False, float_format="%.4g"))
     endpoints = endpoint_errors(args.patients, args.workers)
     print(endpoints.to_string(index=False, float_format="%.4g"))

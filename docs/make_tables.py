@@ -6,10 +6,10 @@ from pathlib import Path
 
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import Cohort
-from escape_abm.law import PER_CONTACT, PER_DAY, PER_DIVISION, alphabet_of
 from escape_abm.parameters import Biology, parameter_rows, references
 from escape_abm.regimen import Regimen
 from escape_abm.settings import Engine
+from escape_abm.states import PER_CONTACT, PER_DAY, PER_DIVISION, alphabet_of
 
 HERE = Path(__file__).parent
 CLOCKS = {PER_DIVISION: "at division", PER_DAY: "per day", PER_CONTACT: "per contact that does not kill"}

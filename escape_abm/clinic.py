@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from numpy.typing import NDArray
+from pydantic import model_validator
 
 from escape_abm.parameters import Section, row
 
@@ -42,7 +43,7 @@ class Clinic(Section):
         1e-4, "fraction of marrow cells", (0, 1), (1e-5, 1e-3), "borowitz2015", "A", "MRD-negative by flow: below this."
     )
     majority_fraction: float = row(
-        0.5, "fraction of blasts", (0, 1), (0.2, 0.8), "assumed", "C", "Share that names the phenotype of a relapse."
+        0.5, "fraction of blasts", (0.01, 1), (0.2, 0.8), "assumed", "C", "Share that names the phenotype of a relapse."
     )
     car_t_detection_cells: float = row(
         2.5e7,
@@ -97,6 +98,16 @@ class Clinic(Section):
         0.02, "fraction of patients", (0, 1), (0, 0.1), "assumed", "C", "Death from the treatment itself."
     )
     treatment_death_last_day: float = row(100, "d", (1, 365), (30, 180), "assumed", "C", "By this day.")
+
+    @model_validator(mode="after")
+    def _below_packed(self) -> Self:
+        worst = max(self.remission_blast_fraction, self.relapse_blast_fraction)
+        if worst >= self.largest_blast_fraction:
+            raise ValueError(
+                f"remission or relapse at a blast fraction of {worst:g}, but a packed marrow holds "
+                f"largest_blast_fraction={self.largest_blast_fraction:g}: lower the first"
+            )
+        return self
 
     def blast_fraction(self, marrow_cells: float) -> float:
         """Fraction of blasts in the marrow for this many leukaemic cells in it (hyperbola of liu2022)."""

@@ -122,7 +122,7 @@ def sample_patient(index: int, seed: int, cohort: Cohort, biology: Biology) -> P
     negative = bool(rng.random() < cohort.negative_patients_fraction)
     rejects = bool(rng.random() < biology.car_t.rejected_fraction)
     first, last = biology.car_t.rejection_first_day, biology.car_t.rejection_last_day
-    rejection_day = first + (last - first) * rng.random()
+    rejection_day = math.floor(first + (last - first) * rng.random())
     leukaemia = _vary(biology.leukaemia, rng)
     if kmt2a:
         fold = biology.leukaemia.lineage_switch_kmt2a_fold
@@ -155,5 +155,5 @@ def sample_patient(index: int, seed: int, cohort: Cohort, biology: Biology) -> P
         negative_antigen=cohort.negative_antigen,
         negative_fraction=cohort.negative_blast_fraction if negative else 0.0,
         clones=cohort.clones,
-        rejection_day=rejection_day if rejects else math.inf,
+        rejection_day=float(rejection_day) if rejects else math.inf,
     )

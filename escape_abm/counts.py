@@ -63,7 +63,6 @@ def switch(
     around: law.Surroundings,
     cells: NDArray[np.int64],
     car_t: NDArray[np.int64],
-    activation: NDArray[np.float64],
     inflow: NDArray[np.int64],
     days: float,
 ) -> None:
@@ -72,21 +71,21 @@ def switch(
     for i in range(cells.shape[0]):
         if cells[i] == 0:
             continue
-        hazard = law.leave_hazard(rates, around, car_t, i)
+        hazard = law.leave_hazard(rates, around, i)
         leaving = draw(rng, cells[i], law.happens(hazard, days))
         cells[i] -= leaving
         for r in range(rates.route_first[i], rates.route_first[i + 1]):
             if leaving == 0:
                 break
-            share = law.route_hazard(rates, around, car_t, i, r)
+            share = law.route_hazard(rates, around, i, r)
             taken = leaving if r == rates.route_first[i + 1] - 1 else draw(rng, leaving, share / hazard)
             inflow[rates.route_to[r]] += taken
             leaving -= taken
             hazard -= share
     cells += inflow
     for s in range(car_t.shape[0]):
-        activated = draw(rng, car_t[s, MEMORY], law.happens(rates.memory_activation * activation[s], days))
-        tired = rates.exhaustion * activation[s]
+        activated = draw(rng, car_t[s, MEMORY], law.happens(law.activation_hazard(rates, around, s), days))
+        tired = law.exhaustion_hazard(rates, around, s)
         leaving = draw(rng, car_t[s, EFFECTOR], law.happens(rates.to_memory + tired, days))
         resting = draw(rng, leaving, rates.to_memory / (rates.to_memory + tired)) if leaving > 0 else 0
         car_t[s, MEMORY] += resting - activated
@@ -139,14 +138,12 @@ def _compile(fingerprint: str) -> Callable[..., Any]:
         """
         fingerprint  # noqa: B018  (keeps it a free variable)
         inflow = np.zeros(cells.shape[0], dtype=np.int64)
-        activation = np.zeros(car_t.shape[0])
-        ticks, fiercest = 0, 0.0
+        ticks = 0
         rows = seen_b.shape[0]
         whole = math.floor(day)
         while day < until:
-            around = law.surroundings(rates, cells, car_t, b_cells, day - lymphodepleted, activation)
-            fastest = law.fastest_hazard(rates, around, car_t, activation)
-            days = law.tick_days(fastest, tolerance, LONGEST_TICK_DAYS)
+            around = law.surroundings(rates, cells, car_t, float(b_cells), day - lymphodepleted)
+            days = law.tick_days(law.fastest_hazard(rates, around), tolerance, LONGEST_TICK_DAYS)
             days = min(days, whole + 1.0 - day, until - day)
             if target > 0:  # shorten the last ticks so that the leukaemia lands on its target
                 total = 0.0
@@ -155,22 +152,24 @@ def _compile(fingerprint: str) -> Callable[..., Any]:
                 growth = around.division - rates.death
                 if growth > 0:
                     days = min(days, max(math.log(target / total) / growth, 2.0**-6))
-            switch(rng, rates, around, cells, car_t, activation, inflow, 0.5 * days)
+            soon = law.expected(rates, around, cells, car_t, float(b_cells), 0.5 * days)
+            around = law.surroundings(rates, soon[0], soon[1], soon[2], day + 0.5 * days - lymphodepleted)
+            switch(rng, rates, around, cells, car_t, inflow, 0.5 * days)
             kills = 0.0
             for i in range(cells.shape[0]):
                 if cells[i] > 0:
-                    killed = law.kill_hazard(rates, around, car_t, i)
-                    kills += killed * cells[i]
-                    cells[i] = descendants(
-                        rng, cells[i], law.birth_hazard(rates, around, i), rates.death + killed, days
-                    )
-            killed_b = law.kill_hazard_b(rates, around, car_t)
-            kills += killed_b * b_cells
-            hazard_b = rates.b_death + killed_b
-            b_cells -= draw(rng, b_cells, law.happens(hazard_b, days))
-            b_cells += rng.poisson(rates.b_source * law.happens(hazard_b, days) / hazard_b)
+                    killed, birth = law.kill_hazard(rates, around, i), law.birth_hazard(rates, around, i)
+                    gone = rates.death + killed
+                    kills += killed * cells[i] * law.average_growth(birth - gone, days)
+                    cells[i] = descendants(rng, cells[i], birth, gone, days)
+            if car_t.shape[0] > 0:  # normal B cells matter only to CAR T cells
+                killed_b = law.kill_hazard_b(rates, around)
+                hazard_b = rates.b_death + killed_b
+                kills += killed_b * b_cells * law.average_growth(-hazard_b, days)
+                b_cells -= draw(rng, b_cells, law.happens(hazard_b, days))
+                b_cells += rng.poisson(rates.b_source * law.happens(hazard_b, days) / hazard_b)
             for s in range(car_t.shape[0]):
-                birth = law.effector_birth(rates, around, activation[s], s)
+                birth = law.effector_birth(rates, around, s)
                 gone = rates.effector_death + rates.rejection
                 car_t[s, EFFECTOR] = descendants(rng, car_t[s, EFFECTOR], birth, gone, days)
                 car_t[s, MEMORY] -= draw(
@@ -179,8 +178,9 @@ def _compile(fingerprint: str) -> Callable[..., Any]:
                 car_t[s, EXHAUSTED] -= draw(
                     rng, car_t[s, EXHAUSTED], law.happens(rates.exhausted_death + rates.rejection, days)
                 )
-            switch(rng, rates, around, cells, car_t, activation, inflow, 0.5 * days)
-            fiercest = max(fiercest, kills)
+            switch(rng, rates, around, cells, car_t, inflow, 0.5 * days)
+            if 0 <= whole + 1 < rows:
+                seen_kills[whole + 1] = max(seen_kills[whole + 1], kills)
             ticks += 1
             day += days
             burden, hidden, immune = 0.0, 0.0, 0.0
@@ -203,8 +203,6 @@ def _compile(fingerprint: str) -> Callable[..., Any]:
                     seen_cells[whole] = cells
                     seen_car_t[whole] = car_t
                     seen_b[whole] = b_cells
-                    seen_kills[whole] = fiercest
-                fiercest = 0.0
                 if burden - hidden >= marrow_limit or hidden >= sanctuary_limit:
                     return REACHED_LIMIT, day, b_cells, ticks
         return REACHED_DAY, day, b_cells, ticks

@@ -14,7 +14,8 @@ Definitions:
     event_free_survival     time to no CR (an event on the assessment day), relapse or death, in all patients.
     relapse_free_survival   time to relapse or death, in patients who reached CR.
     non_relapse_mortality   death of the treatment in remission or before assessment; no CR and relapse compete with it.
-    car_t_persistence       CAR T cells still detectable, in patients in CR, censored at relapse or death.
+    car_t_persistence       CAR T cells still detectable, in patients in CR, censored at relapse or death; lost on the
+                            first day below the limit after their largest number.
     b_cell_aplasia          B cells still below the threshold, in patients in CR, censored at relapse or death.
     crs_grade_3_or_higher   the fiercest day of killing passes the patient's threshold.
 """
@@ -29,9 +30,10 @@ from numpy.typing import NDArray
 
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import READOUT
-from escape_abm.law import EFFECTOR, EXHAUSTED, LINEAGE_SWITCH, MEMORY, MYELOID, Alphabet, shown_sign
+from escape_abm.law import EFFECTOR, EXHAUSTED, MEMORY
 from escape_abm.products import Product
-from escape_abm.simulation import Trajectory
+from escape_abm.simulation import Stop, Trajectory
+from escape_abm.states import LINEAGE_SWITCH, MYELOID, Alphabet, shown_sign
 
 ANTIGEN_NEGATIVE, ANTIGEN_POSITIVE = "antigen-negative", "antigen-positive"
 RELAPSE_KINDS = (ANTIGEN_NEGATIVE, ANTIGEN_POSITIVE, LINEAGE_SWITCH)
@@ -80,14 +82,15 @@ def relapse_kind(phenotype: str, product: Product) -> str:
 def relapse_mechanism(path: Trajectory, day: int, phenotype: str, kind: str, clinic: Clinic) -> str:
     """Why the relapse of this day came: the first rule that holds.
 
-    An escaped relapse that lacks an antigen which the patient's leukaemia already lacked in part at entry was negative
-    at entry. Otherwise it is of a pre-existing clone if most of its escaped cells descend from cells that had escaped
-    at the first infusion, and acquired on therapy if not. For the others the order is: blasts mostly dim for a target;
-    disease only in a sanctuary; CAR T cells rejected; no longer detectable; mostly exhausted; otherwise outgrown.
+    An escaped relapse was negative at entry if the only target that it lacks is the one which the patient's leukaemia
+    already lacked in part then. Otherwise it is of a pre-existing clone if most of its escaped cells descend from cells
+    that had escaped at the first infusion, and acquired on therapy if not. For the others the order is: blasts mostly
+    dim for a target; disease only in a sanctuary; CAR T cells rejected; no longer detectable; mostly exhausted; otherwise outgrown.
     """
     cells, letters = path.cells[day], path.alphabet
     if kind != ANTIGEN_POSITIVE:
-        if path.patient.negative_fraction > 0 and f"{path.patient.negative_antigen.upper()}-" in phenotype:
+        missed = {a for a in path.product.targets if f"{a.upper()}-" in phenotype}
+        if path.patient.negative_fraction > 0 and missed == {path.patient.negative_antigen}:
             return "negative at entry"
         # Cells of the relapse's own phenotype: those that lack what it lacks.
         lost = [i for i, a in enumerate(letters.antigens) if f"{a.upper()}-" in phenotype]
@@ -127,6 +130,7 @@ def patient_row(path: Trajectory, clinic: Clinic, follow_up_days: int) -> dict[s
     patient keeps the same luck under every product.
     """
     rng = path.patient.stream(READOUT)
+    end = path.day[-1] if path.stop is Stop.SIZE_LIMIT else follow_up_days  # what a stopped run did next is not known
     crs_noise, luck_treatment, luck_day = rng.standard_normal(), rng.random(), rng.random()
     luck_failure, luck_flow = rng.exponential(), rng.integers(2**32)
     assess = clinic.assessment_day
@@ -155,12 +159,12 @@ def patient_row(path: Trajectory, clinic: Clinic, follow_up_days: int) -> dict[s
         switched = kind == LINEAGE_SWITCH
         failure_hazard = clinic.death_after_lineage_switch_per_day if switched else clinic.death_after_relapse_per_day
     day_death, cause = math.nan, None
-    if day_treatment_death < min(day_failure, follow_up_days):
+    if day_treatment_death < min(day_failure, end):
         day_death, cause = day_treatment_death, "treatment"
         day_failure, phenotype, kind, mechanism = math.inf, None, None, None
-    elif failure_hazard > 0 and day_failure + luck_failure / failure_hazard <= follow_up_days:
+    elif failure_hazard > 0 and day_failure + luck_failure / failure_hazard <= end:
         day_death, cause = day_failure + luck_failure / failure_hazard, "leukaemia"
-    day_last = day_death if cause else float(follow_up_days)
+    day_last = day_death if cause else float(end)
     relapsed = remission and math.isfinite(day_failure)
 
     car_t = path.car_t.sum(axis=(1, 2))

@@ -20,8 +20,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MultipleLocator, PercentFormatter
 
 from escape_abm.endpoints import ANTIGEN_NEGATIVE, ANTIGEN_POSITIVE, RELAPSE_KINDS
-from escape_abm.law import LINEAGE_SWITCH
 from escape_abm.settings import DAYS_PER_MONTH, Published
+from escape_abm.states import LINEAGE_SWITCH
 from escape_abm.survival import cumulative_incidence
 from escape_abm.trial import causes_of_failure
 

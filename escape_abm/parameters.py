@@ -2,7 +2,8 @@
 
 A row's default is the only place where its value stands. Configuration files hold differences from these rows.
 Rows come with two ranges: `allowed` (outside it the model has no meaning, so the value is refused) and `plausible`
-(what the evidence leaves open; used by sliders, priors and sensitivity runs).
+(what the evidence leaves open, widened to hold the starting fit where that lies outside, which the row then says; for
+sliders, priors and sensitivity runs).
 
 Evidence grades: A measured in patients, B measured in vitro or in animals, C fitted, tuned or assumed.
 
@@ -73,10 +74,22 @@ class Leukaemia(Section):
         2e12, "cells", (1, 1e15), (1e12, 2e13), "liu2022", "C", "Burden at which births equal deaths."
     )
     lineage_switch_per_division: float = row(
-        1.5e-16, "1/division", (0, 1), (1e-17, 1e-11), START, "C", "Switch to a myeloid lineage, KMT2A wild type."
+        1.5e-16,
+        "1/division",
+        (0, 1),
+        (1e-17, 1e-11),
+        START,
+        "C",
+        "Switch to a myeloid lineage, KMT2A wild type. Proposed by others: 1e-15 to 1e-11.",
     )
     lineage_switch_kmt2a_fold: float = row(
-        3000, "ratio", (1, 1e6), (10, 1e4), START, "C", "Factor on the switch with a KMT2A rearrangement."
+        3000,
+        "ratio",
+        (1, 1e6),
+        (10, 1e4),
+        START,
+        "C",
+        "Factor on the switch with a KMT2A rearrangement. Proposed: 10 to 300.",
     )
     progenitor_entry_per_division: float = row(
         1e-5,
@@ -141,15 +154,36 @@ class Antigen(Section):
         0.0, "1/d", (0, 10), (0, 1e-2), "assumed", "C", "Silenced to high. Zero: silencing is heritable."
     )
     first_hit_per_division: float = row(
-        8e-7, "1/division", (0, 1), (1e-7, 1e-5), "hla_loss1977", "B", "Loss of the first of two alleles."
+        8e-7,
+        "1/division",
+        (0, 1),
+        (1e-7, 1e-5),
+        "hla_loss1977",
+        "B",
+        "Loss of the first of two alleles, whichever it is (measured per allele; the starting fit takes it per cell).",
     )
     last_hit_per_division: float = row(
-        2.6e-8, "1/division", (0, 1), (1e-9, 1e-5), START, "C", "Loss of the last allele (loss of heterozygosity)."
+        2.6e-8,
+        "1/division",
+        (0, 1),
+        (1e-9, 1e-5),
+        START,
+        "C",
+        "Loss of the last allele (loss of heterozygosity). Proposed from cell lines: 3e-7 to 1e-5.",
     )
     last_hit_per_division_sigma: float = spread(1.5, START)
     fitness_cost_fraction: float = row(
         0.0, "fraction of births", (0, 1), (0, 0.2), "assumed", "C", "Births lost once the antigen is gone."
     )
+
+    @model_validator(mode="after")
+    def _two_hits_are_possible(self) -> Self:
+        if self.hits_to_loss == 2 and self.first_hit_per_division == 0 < self.last_hit_per_division:
+            raise ValueError(
+                f"hits_to_loss=2 with first_hit_per_division=0 and last_hit_per_division="
+                f"{self.last_hit_per_division:g}: the second hit never comes; set the first, or hits_to_loss=1"
+            )
+        return self
 
 
 def _cd22() -> Antigen:
@@ -158,7 +192,7 @@ def _cd22() -> Antigen:
         hits_to_loss=1,
         blast_density_molecules=3470,
         blast_density_molecules_sigma=0.77,
-        kmt2a_density_fold=0.41,
+        kmt2a_density_fold=0.46,
         normal_b_density_molecules=5000,
         half_density_molecules=841,
         tandem_fold=5.0,
@@ -195,10 +229,22 @@ class Killing(Section):
     """How CAR T cells kill and strip their targets."""
 
     kill_per_day: float = row(
-        2.9, "1/d", (0, 100), (0.5, 8.5), START, "C", "Largest kill hazard of one target. kimmel2021: 1.15 in lymphoma."
+        2.9,
+        "1/d",
+        (0, 100),
+        (0.5, 8.5),
+        START,
+        "C",
+        "Largest kill hazard of one target. kimmel2021: 0.64 to 1.35 in lymphoma.",
     )
     half_saturation_cells: float = row(
-        3.2e9, "cells", (1, 1e15), (1.4e9, 1e10), START, "C", "CAR T cells at half the largest hazard."
+        3.2e9,
+        "cells",
+        (1, 1e15),
+        (1.4e9, 1e10),
+        START,
+        "C",
+        "CAR T cells at half the largest hazard. kimmel2021: 1.4e9 to 3.1e9.",
     )
     kills_per_car_t_per_day: float = row(
         15,
@@ -266,7 +312,7 @@ class CarT(Section):
         0.00055, "1/d", (0, 10), (0.0001, 0.01), START, "C", "Effector back to memory."
     )
     exhaustion_per_day: float = row(
-        0.0036, "1/d", (0, 10), (0.001, 0.3), START, "C", "Stimulated effector to exhausted."
+        0.0036, "1/d", (0, 10), (0.001, 0.3), START, "C", "Stimulated effector to exhausted. Proposed: 0.005 to 0.3."
     )
     exhausted_death_per_day: float = row(0.2, "1/d", (0, 10), (0.05, 1), START, "C", "Death of exhausted cells.")
     rejected_fraction: float = row(0.03, "fraction of patients", (0, 1), (0, 0.1), START, "C", "Patients who reject.")
@@ -292,7 +338,7 @@ class Host(Section):
     t_cell_capacity_cells: float = row(2.5e11, "cells", (1e3, 1e13), (1e11, 4e11), "kimmel2021", "C", "Normal T cells.")
     t_cell_nadir_cells: float = row(3e9, "cells", (1, 1e13), (5e8, 2e10), "kimmel2021", "A", "After lymphodepletion.")
     t_cell_recovery_per_day: float = row(
-        0.17, "1/d", (0, 10), (0.165, 0.17), "kimmel2021", "A", "Gompertz recovery rate."
+        0.17, "1/d", (1e-3, 10), (0.165, 0.17), "kimmel2021", "A", "Gompertz recovery rate."
     )
     b_cell_source_per_day: float = row(
         1.35e8, "cells/d", (0, 1e12), (2e6, 6e10), START, "C", "From CD19-negative precursors."

@@ -46,8 +46,8 @@ class Regimen(Section):
             raise ValueError(
                 f"split_fractions={list(self.split_fractions)}: fractions must not be negative and must add up to 1"
             )
-        if any(day < 0 for day in self.split_days) or list(self.split_days) != sorted(set(self.split_days)):
-            raise ValueError(f"split_days={list(self.split_days)}: days must not be negative and must rise")
+        if self.split_days[0] != 0 or list(self.split_days) != sorted(set(self.split_days)):
+            raise ValueError(f"split_days={list(self.split_days)}: days must start with 0 and rise")
         return self
 
     def dose(self, weight_kg: float) -> float:

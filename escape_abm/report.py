@@ -63,8 +63,8 @@ def show(result: TrialResult, settings: Settings, folder: Path) -> None:
         )
         table.add_column("product", no_wrap=True)
         columns = {
-            "CR": ("complete_remission", 1.0),
-            "MRD-\nnegative": ("mrd_negative", 1.0),
+            "CR": ("complete_remission", settings.assessment_month),
+            "MRD-\nnegative": ("mrd_negative", settings.assessment_month),
             "antigen-\nnegative": ("cumulative_incidence_antigen_negative", last),
             "antigen-\npositive": ("cumulative_incidence_antigen_positive", last),
             "lineage\nswitch": ("cumulative_incidence_lineage_switch", last),
@@ -108,7 +108,7 @@ def _show_published(console: Console, result: TrialResult, settings: Settings) -
             else min((m for m in months), key=lambda m: abs(m - (point.month or 0)), default=None)
         )
         if point.endpoint in ("complete_remission", "mrd_negative"):
-            read = 1
+            read = settings.assessment_month
         said = f"{100 * point.estimate:.0f}"
         if point.lower is not None and point.upper is not None:
             said += f"\n{100 * point.lower:.0f}-{100 * point.upper:.0f}"

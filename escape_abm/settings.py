@@ -96,6 +96,11 @@ class Settings(Section):
         return math.ceil(self.follow_up_months * DAYS_PER_MONTH)
 
     @property
+    def assessment_month(self) -> int:
+        """Month under which the response assessment is tabulated."""
+        return max(1, round(self.clinic.assessment_day / DAYS_PER_MONTH))
+
+    @property
     def published(self) -> tuple[Published, ...]:
         """What the trial published of the product that is run."""
         return self.trial.published if self.trial.product == self.product.name else ()
@@ -103,10 +108,7 @@ class Settings(Section):
     @property
     def arms(self) -> tuple[Product, ...]:
         """The product, then its comparators, each name once."""
-        arms = {self.product.name: self.product}
-        for product in self.comparators.values():
-            arms.setdefault(product.name, product)
-        return tuple(arms.values())
+        return tuple({p.name: p for p in (self.product, *self.comparators.values())}.values())
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -115,6 +117,17 @@ class Settings(Section):
                 f"follow_up_months={self.follow_up_months:g} ends before the response is assessed on day "
                 f"{self.clinic.assessment_day}: follow for longer, or assess earlier with clinic.assessment_day"
             )
+        if self.engine.size_limit_cells < 10 * self.cohort.burden_max_cells:
+            raise ValueError(
+                f"engine.size_limit_cells={self.engine.size_limit_cells:g} is less than ten times cohort."
+                f"burden_max_cells={self.cohort.burden_max_cells:g}: raise the first or lower the second"
+            )
+        for other in self.comparators.values():
+            if other.name == self.product.name and other != self.product:
+                raise ValueError(
+                    f"product and a comparator are both named {other.name!r} but differ: give yours another name with "
+                    f"product.name=my_{other.name}"
+                )
         for arm in self.arms:
             car_classes(arm, self.biology.antigens)  # refuses a construct against an unknown antigen
             for name, part in arm.components.items():
@@ -124,7 +137,7 @@ class Settings(Section):
                         f"{self.follow_up_days}: raise follow_up_months, infuse earlier, or leave the product out with "
                         f"~comparators.{arm.name}"
                     )
-        if self.cohort.negative_antigen not in self.biology.antigens:
+        if self.cohort.negative_patients_fraction > 0 and self.cohort.negative_antigen not in self.biology.antigens:
             raise ValueError(
                 f"cohort.negative_antigen={self.cohort.negative_antigen!r} is not an antigen of the biology. "
                 + suggest(self.cohort.negative_antigen, list(self.biology.antigens))

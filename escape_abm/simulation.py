@@ -15,23 +15,17 @@ from numpy.typing import NDArray
 from escape_abm import counts
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import COURSE, LEUKAEMIA, Patient
-from escape_abm.law import (
-    EFFECTOR,
-    MEMORY,
-    Alphabet,
-    Rates,
-    alphabet_of,
-    endogenous_t_cells,
-    founder,
-    lose_antigen,
-    make_rates,
-)
+from escape_abm.law import EFFECTOR, MEMORY, Rates, endogenous_t_cells, make_rates
 from escape_abm.parameters import InputError, suggest
 from escape_abm.products import CarClass, Product, car_classes
 from escape_abm.regimen import Regimen
 from escape_abm.settings import Engine
+from escape_abm.states import Alphabet, alphabet_of, founder, lose_antigen
 
 Counts = NDArray[np.int64]
+LONGEST_GROWTH_DAYS = 36525.0
+LONG_AGO = -1e6
+"""Day of a lymphodepletion from which normal T cells have recovered."""
 
 
 class Stop(StrEnum):
@@ -112,12 +106,20 @@ def grow_leukaemia(patient: Patient, engine: Engine) -> Counts:
                 f"net_growth_per_day={biology.leukaemia.net_growth_per_day:.3g} with carrying_capacity_cells="
                 f"{limit:.3g}: lower the burden to 95 % of the capacity, raise the capacity, or set cohort.clones=none"
             )
-        rates = make_rates(biology)
-        while cells.sum() < patient.burden_cells:
+        rates, code = make_rates(biology), counts.EXTINCT
+        while code == counts.EXTINCT:
             cells[:] = 0
             cells[start] = 1
-            if patient.burden_cells > 1:
-                _advance(rng, rates, letters, cells, (0.0, 1e6), engine, target=patient.burden_cells)
+            if patient.burden_cells <= 1:
+                break
+            span = (0.0, LONGEST_GROWTH_DAYS)
+            code = _advance(rng, rates, letters, cells, span, engine, target=patient.burden_cells)[0]
+        if code in (counts.TOO_LARGE, counts.REACHED_DAY):
+            raise InputError(
+                f"patient {patient.index}: a burden of {patient.burden_cells:.3g} cells is not reached within "
+                f"{LONGEST_GROWTH_DAYS:g} days and engine.size_limit_cells={engine.size_limit_cells:g}: raise "
+                "net_growth_per_day or the size limit, or set cohort.clones=none"
+            )
     if patient.negative_fraction > 0:
         _make_negative(rng, cells, letters, patient)
     return cells
@@ -149,7 +151,7 @@ def _advance(
     *,
     car_t: Counts | None = None,
     b_cells: int = 0,
-    lymphodepleted: float = 0.0,
+    lymphodepleted: float = LONG_AGO,
     target: float = 0.0,
     limits: tuple[float, float] = (math.inf, math.inf),
     seen: tuple[Counts, Counts, Counts, NDArray[np.float64]] | None = None,
@@ -222,13 +224,14 @@ def simulate(
     if regimen.bridging_log10_kill > 0:
         cells = thin(rng, cells, regimen.bridging_log10_kill)
         _advance(rng, make_rates(biology), letters, cells, (-regimen.bridging_days, 0.0), engine)
-    lymphodepleted = -1e9  # long ago: normal T cells have recovered
+    lymphodepleted = LONG_AGO
     if regimen.lymphodepletion:
         cells = thin(rng, cells, regimen.lymphodepletion_log10_kill)
         lymphodepleted = 0.0
 
     infusions = _infusions(product, regimen, regimen.dose(patient.weight_kg))
-    redepleted = {part.day for part in product.components.values() if part.new_lymphodepletion and part.day > 0}
+    parts = product.components.values() if regimen.lymphodepletion else ()
+    redepleted = {part.day for part in parts if part.new_lymphodepletion and part.day > 0}
     turns = {float(follow_up_days), float(clinic.assessment_day), patient.rejection_day} | redepleted
     turns |= {day for day, _, _ in infusions}
     rates = make_rates(biology, classes, infused=True)
@@ -260,6 +263,9 @@ def simulate(
                 break
         if turn in redepleted:
             cells = thin(rng, cells, regimen.lymphodepletion_log10_kill)
+            # CAR T and B cells of before fall with the normal T cells.
+            fall = math.log10(biology.host.t_cell_capacity_cells / biology.host.t_cell_nadir_cells)
+            car_t, b_cells = thin(rng, car_t, fall), int(rng.binomial(b_cells, 10.0**-fall))
             lymphodepleted = turn
         if turn == patient.rejection_day:
             rates = rates._replace(rejection=biology.car_t.rejection_per_day)

@@ -14,9 +14,10 @@ import pandas as pd
 
 from escape_abm.cohort import sample_patient
 from escape_abm.endpoints import RELAPSE_KINDS, patient_row
-from escape_abm.law import CAR_T_PHENOTYPES, phenotype
+from escape_abm.law import CAR_T_PHENOTYPES
 from escape_abm.settings import DAYS_PER_MONTH, Settings
 from escape_abm.simulation import Trajectory, grow_leukaemia, simulate
+from escape_abm.states import phenotype
 from escape_abm.survival import (
     Estimate,
     cumulative_incidence_at,
@@ -27,7 +28,7 @@ from escape_abm.survival import (
 
 TEXT_COLUMNS = ("arm", "relapse_kind", "relapse_phenotype", "relapse_mechanism", "cause_of_death", "stop")
 MAYBE_COLUMNS = ("car_t_lost_at_relapse", "b_cell_aplasia_at_relapse")
-MONTHS = (1, 3, 6, 12, 18, 24, 36, 48, 60, 72, 84, 96, 108, 120)
+MONTHS = (1, 3, 6, 12, 18, *range(24, 241, 12))
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,8 @@ def run_trial(settings: Settings, on_progress: Callable[[int], None] | None = No
     return TrialResult(
         patients=patients,
         trajectories=trajectories,
-        summary=summarise(patients, arms, settings.follow_up_months),
-        contrasts=contrast(patients, arms, settings.follow_up_months),
+        summary=summarise(patients, arms, settings.follow_up_months, settings.assessment_month),
+        contrasts=contrast(patients, arms, settings.follow_up_months, settings.assessment_month),
     )
 
 
@@ -164,7 +165,7 @@ def causes_of_failure(patients: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"duration_days": days, "cause": cause}, index=patients.index)
 
 
-def _endpoints(p: pd.DataFrame, months: Iterable[float], assess_month: float) -> Iterable[tuple[str, float, Estimate]]:
+def _endpoints(p: pd.DataFrame, months: Iterable[float], assess_month: int) -> Iterable[tuple[str, float, Estimate]]:
     n = len(p)
     yield "complete_remission", assess_month, proportion(int(p["complete_remission"].sum()), n)
     yield "mrd_negative", assess_month, proportion(int(p["mrd_negative"].sum()), n)
@@ -196,7 +197,9 @@ def _endpoints(p: pd.DataFrame, months: Iterable[float], assess_month: float) ->
         yield "b_cell_aplasia", month, survival_at(recovery_days, recovered, day)
 
 
-def summarise(patients: pd.DataFrame, arms: Iterable[str], follow_up_months: float) -> pd.DataFrame:
+def summarise(
+    patients: pd.DataFrame, arms: Iterable[str], follow_up_months: float, assessment_month: int = 1
+) -> pd.DataFrame:
     """Endpoints of each arm with 95 % intervals: `arm, endpoint, month, estimate, lower, upper, n`.
 
     Relapse, relapse-free survival, persistence and aplasia are of patients in CR; the others of all patients.
@@ -204,12 +207,16 @@ def summarise(patients: pd.DataFrame, arms: Iterable[str], follow_up_months: flo
     lines = [
         (arm, endpoint, month, *estimate)
         for arm in arms
-        for endpoint, month, estimate in _endpoints(patients[patients["arm"] == arm], months_of(follow_up_months), 1)
+        for endpoint, month, estimate in _endpoints(
+            patients[patients["arm"] == arm], months_of(follow_up_months), assessment_month
+        )
     ]
     return pd.DataFrame(lines, columns=["arm", "endpoint", "month", "estimate", "lower", "upper", "n"])
 
 
-def contrast(patients: pd.DataFrame, arms: Iterable[str], follow_up_months: float) -> pd.DataFrame:
+def contrast(
+    patients: pd.DataFrame, arms: Iterable[str], follow_up_months: float, assessment_month: int = 1
+) -> pd.DataFrame:
     """Each arm minus the first, over the same patients.
 
     Outcomes are of all patients (not of responders, who differ between arms) by the last month read, when every
@@ -243,7 +250,7 @@ def contrast(patients: pd.DataFrame, arms: Iterable[str], follow_up_months: floa
     lines = []
     for arm in names[1:]:
         for endpoint, values in outcomes(arm).items():
-            at = 1 if endpoint in ("complete_remission", "mrd_negative") else month
+            at = assessment_month if endpoint in ("complete_remission", "mrd_negative") else month
             lines.append((arm, names[0], endpoint, at, *paired_difference(values, first[endpoint])))
     columns = ["arm", "reference", "endpoint", "month", "difference", "lower", "upper", "n", "unpaired_n"]
     return pd.DataFrame(lines, columns=columns)

@@ -19,9 +19,18 @@ CHOICES = [(g, p.stem) for g in GROUPS for p in sorted((Path(conf_dir()) / g).gl
 
 def test_there_are_choices() -> None:
     assert len(CHOICES) > 25
-    assert {"biology", "clinic", "cohort", "regimen", "product", "comparators", "engine", "trial", "construct"} == set(
-        GROUPS
-    )
+    assert {
+        "biology",
+        "clinic",
+        "cohort",
+        "regimen",
+        "product",
+        "comparators",
+        "engine",
+        "trial",
+        "dose",
+        "construct",
+    } == set(GROUPS)
 
 
 @pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c[0] != "construct"])
@@ -91,7 +100,7 @@ BAD = {
     ),
     "unknown antigen at entry": ("cohort.negative_antigen=cd91", ["cd91", "Did you mean 'cd19'"]),
     "fractions of a dose": ("regimen.split_fractions=[0.5,0.6] regimen.split_days=[0,1]", ["0.6", "add up to 1"]),
-    "two doses": ("regimen=single_infusion regimen.dose_cells_per_kg=1e6", ["exactly one", "null"]),
+    "two doses": ("dose=fixed regimen.dose_cells_per_kg=1e6", ["exactly one", "null"]),
     "transduction over one": ("product.components.dual.transduced_fraction.cd19=1.2", ["1.2", "between 0 and 1"]),
     "unknown route": ("biology.routes_off=[cd19_los]", ["cd19_los", "Did you mean 'cd19_"]),
     "short follow-up": ("follow_up_months=0.5", ["0.5", "day 28", "follow for longer"]),
@@ -100,6 +109,17 @@ BAD = {
     "sweep without -m": ("seed=range(1,3)", ["range", "multirun"]),
     "list without -m": ("product=tandem,bicistronic", ["tandem,bicistronic", "--multirun"]),
     "bad value in a sweep": ("-m seed=1,2 cohort.size=5,0", ["cohort.size=0", "at least 1"]),
+    "infusion on a wrong day": ("regimen.split_fractions=[0.5,0.5] regimen.split_days=[-1,0]", ["-1", "start with 0"]),
+    "second hit without a first": ("biology.antigens.cd22.hits_to_loss=2", ["hits_to_loss=2", "the second hit never"]),
+    "size limit": ("engine.size_limit_cells=1e10", ["1e+10", "ten times", "raise the first"]),
+    "two products of one name": (
+        "product=tandem product.components.dual.constructs.cd22.half_density_fold=0.25",
+        ["'tandem'", "differ", "product.name=my_tandem"],
+    ),
+    "remission of a packed marrow": (
+        "clinic.relapse_blast_fraction=0.5 clinic.largest_blast_fraction=0.5",
+        ["0.5", "packed"],
+    ),
     "empty window": ("biology.car_t.rejection_first_day=300", ["300", "120", "raise the last"]),
 }
 

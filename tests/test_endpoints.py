@@ -11,10 +11,10 @@ import pytest
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import Cohort, sample_patient
 from escape_abm.endpoints import patient_row, relapse_kind, relapse_phenotype
-from escape_abm.law import Alphabet, State, alphabet_of, founder, lose_antigen
 from escape_abm.parameters import Biology
 from escape_abm.products import Product, car_classes
 from escape_abm.simulation import Stop, Trajectory
+from escape_abm.states import Alphabet, State, alphabet_of, founder, lose_antigen
 
 BIOLOGY = Biology()
 LETTERS: Alphabet = alphabet_of(BIOLOGY)
@@ -175,6 +175,11 @@ def test_other_mechanisms(products: dict[str, Product]) -> None:
     entered = type(path.patient)(**(path.patient.__dict__ | {"negative_fraction": 0.9}))
     negative = make_path(single, relapse={NEGATIVE: 2e11}, patient=entered)
     assert row(negative)["relapse_mechanism"] == "negative at entry"
+    # CD22 lost besides: that loss is what the product missed.
+    both = lose_antigen(NEGATIVE, 1)._replace(origin="acquired")
+    for arm in ("cd22_m971", "tandem"):
+        path = make_path(products[arm], relapse={both: 2e11}, patient=entered)
+        assert row(path)["relapse_mechanism"] == "acquired on therapy"
 
 
 def test_car_t_and_b_cells(products: dict[str, Product]) -> None:

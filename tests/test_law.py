@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from escape_abm import law
-from escape_abm.law import PER_DAY, PER_DIVISION, alphabet_of, densities, escapes, make_rates, phenotype
+from escape_abm.law import densities, make_rates
 from escape_abm.parameters import Antigen, Biology, route_names
 from escape_abm.products import Product, car_classes
+from escape_abm.states import PER_DAY, PER_DIVISION, alphabet_of, escapes, phenotype
 
 BIOLOGY = Biology()
 LETTERS = alphabet_of(BIOLOGY)
@@ -40,6 +41,9 @@ def test_only_a_new_escape_is_acquired() -> None:
         source = LETTERS.states[int(np.searchsorted(LETTERS.route_first, r, side="right")) - 1]
         new = escapes(LETTERS.states[before]) > escapes(source)
         assert (before != after) == (new and source.origin == "founder")
+        if new:
+            assert LETTERS.states[before].origin == source.origin
+            assert LETTERS.states[after].origin == "acquired"
 
 
 def test_closed_routes_shrink_the_alphabet() -> None:
@@ -86,12 +90,12 @@ def test_recognition(products: dict[str, Product]) -> None:
 @pytest.mark.parametrize("arm", ["cd19_fmc63", "tandem", "cotransduced", "auto1_22"])
 def test_leaving_is_the_sum_of_its_routes(products: dict[str, Product], arm: str) -> None:
     rates = make_rates(BIOLOGY, car_classes(products[arm], BIOLOGY.antigens), infused=True)
-    car_t = np.full((rates.kill_probability.shape[0], 3), 10**9, dtype=np.int64)
-    around = law.Surroundings(1e-10, 0.15, 0.5)
+    n_classes = rates.kill_probability.shape[0]
+    around = law.Surroundings(1e-10, 0.15, 0.5, np.full(n_classes, 1e9), np.full(n_classes, 0.3))
     for i in range(len(LETTERS)):
         routes = range(rates.route_first[i], rates.route_first[i + 1])
-        each = [law.route_hazard(rates, around, car_t, i, r) for r in routes]
-        assert law.leave_hazard(rates, around, car_t, i) == pytest.approx(sum(each), rel=1e-12)
+        each = [law.route_hazard(rates, around, i, r) for r in routes]
+        assert law.leave_hazard(rates, around, i) == pytest.approx(sum(each), rel=1e-12)
 
 
 def test_no_car_t_cell_kills_more_than_its_capacity(products: dict[str, Product]) -> None:
@@ -101,8 +105,8 @@ def test_no_car_t_cell_kills_more_than_its_capacity(products: dict[str, Product]
     cells[0] = 10**12
     car_t = np.zeros((3, 3), dtype=np.int64)
     car_t[:, law.EFFECTOR] = 100
-    around = law.surroundings(rates, cells, car_t, 10**10, 5.0, np.zeros(3))
-    killed = law.kill_hazard(rates, around, car_t, 0) * cells[0] + law.kill_hazard_b(rates, around, car_t) * 10**10
+    around = law.surroundings(rates, cells, car_t, 1e10, 5.0)
+    killed = law.kill_hazard(rates, around, 0) * cells[0] + law.kill_hazard_b(rates, around) * 1e10
     assert killed == pytest.approx(300 * rates.kills_per_car_t, rel=1e-8)
 
 

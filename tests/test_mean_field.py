@@ -1,8 +1,8 @@
 """The simulator against its own mean-field equations, solved by LSODA, in the limit of large numbers.
 
-The law is homogeneous: with every number of cells `FOLD` times as large, hazards are the same and chance is sqrt(FOLD) times
-smaller. What remains between one run and the equations is the error of the ticks. Its size is not guessed: runs at a
-tolerance, its half and its quarter say what it is, and what is left of it after extrapolation.
+The law is homogeneous: with every number of cells `FOLD` times as large, hazards are the same and chance is sqrt(FOLD)
+times smaller. What remains between one run and the equations is the error of the ticks. Its size is not guessed: runs
+at a tolerance, its half and its quarter say what it is, and what is left of it after extrapolation.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from escape_abm import compose
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import Patient
-from escape_abm.law import CAR_T_PHENOTYPES, MYELOID, SANCTUARY, alphabet_of
+from escape_abm.config import compose
+from escape_abm.law import CAR_T_PHENOTYPES
 from escape_abm.parameters import Biology
 from escape_abm.products import Product
 from escape_abm.regimen import Regimen
 from escape_abm.settings import Engine
 from escape_abm.simulation import Trajectory, simulate
+from escape_abm.states import MYELOID, SANCTUARY, alphabet_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 mean_field: Any = importlib.import_module("mean_field")
@@ -89,9 +90,9 @@ def product(name: str) -> Product:
 
 
 def make_patient(values: dict[str, float] | None = None, **kwargs: Any) -> Patient:
-    who = {"burden_cells": 3e11, "clones": "grown", "rejection_day": 40.5, "negative_fraction": 0.0}
+    who: dict[str, Any] = {"burden_cells": 3e11, "clones": "grown", "rejection_day": 40.5, "negative_fraction": 0.0}
     who |= {"index": 0, "seed": 1, "weight_kg": 30.0, "kmt2a": False, "negative_antigen": "cd19"} | kwargs
-    return Patient(biology=changed(Biology(), FIXED if values is None else FIXED | values), **who)  # type: ignore[arg-type]
+    return Patient(biology=changed(Biology(), FIXED | (values or {})), **who)
 
 
 def engine(tolerance: float) -> Engine:
@@ -116,7 +117,9 @@ def in_groups(path: Any, labels: tuple[str, ...]) -> dict[str, Floats]:
     for i, name in enumerate(path.alphabet.antigens):
         out[f"{name} dim"] = leukaemia([s.antigens[i].shown == "dim" for s in states])
         hit = 1 if name == "cd19" else 0
-        out[f"{name} hit"] = leukaemia([is_b and s.antigens[i].alleles == hit for is_b, s in zip(b, states, strict=True)])
+        out[f"{name} hit"] = leukaemia(
+            [is_b and s.antigens[i].alleles == hit for is_b, s in zip(b, states, strict=True)]
+        )
     for c, label in enumerate(labels):
         for k, phenotype in enumerate(CAR_T_PHENOTYPES):
             out[f"{label} {phenotype}"] = np.asarray(path.car_t[:, c, k], dtype=float)
@@ -157,8 +160,8 @@ class LargeNumbers:
     def extrapolated(self, group: str) -> tuple[Floats, float]:
         """The course at ticks of length zero, and how far at most it may be off.
 
-        At order 1, y(h) = y + C h + D h² + ..., so R(h) = 2 y(h/2) - y(h) is free of C, and R(h/2) is off by a third of
-        its distance from R(h). Ticks change length at other moments when the tolerance changes, which makes D differ
+        At order 1, y(h) = y + C h + D h^2 + ..., so R(h) = 2 y(h/2) - y(h) is free of C, and R(h/2) is off by a third
+        of its distance from R(h). Ticks change length at other moments when the tolerance changes, which makes D differ
         between tolerances, so the whole distance is allowed: the largest over the days. So are five standard deviations
         of R(h/2) by chance, which is three times that of one run at most.
         """
@@ -214,9 +217,9 @@ def test_a_rate_that_is_five_per_cent_wrong_is_noticed(large: LargeNumbers, path
 
 
 def test_switching_one_way_is_of_second_order_where_nothing_couples() -> None:
-    """Strang's splitting: at constant hazards, and with one route and no way back, halving the ticks divides the error by 4."""
+    """Strang's splitting: constant hazards, one route and no way back: half a tick makes a quarter of the error."""
     every = ("dimming", "brightening", "stripping", "silencing", "reactivation")
-    off = tuple(f"{a}_{e}" for a in ("cd19", "cd22") for e in every) + ("cd19_allele_loss", "lineage_switch")
+    off = (*(f"{a}_{e}" for a in ("cd19", "cd22") for e in every), "cd19_allele_loss", "lineage_switch")
     off += ("progenitor_entry", "progenitor_exit", "sanctuary_entry", "sanctuary_exit")
     values = {
         "leukaemia.net_growth_per_day": 0.3,
@@ -302,7 +305,7 @@ def test_switching_neither_makes_nor_loses_a_cell() -> None:
 
 @pytest.mark.parametrize("tolerance", [1.0, 0.25])
 def test_classes_never_mix_and_nothing_is_negative(tolerance: float) -> None:
-    """Under `sequential` the second class comes later: until then there is none of it, however much the first divides."""
+    """Under `sequential` the second class comes later: until then there is none, however much the first divides."""
     second = product("sequential")
     day = max(part.day for part in second.components.values())
     patient, entry = make_patient(), np.rint(mean_field.grow(make_patient())[0]).astype(np.int64)

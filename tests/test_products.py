@@ -128,7 +128,7 @@ def test_unknown_antigen() -> None:
         ({"dose_cells": None}, "exactly one"),
         ({"split_fractions": [0.5, 0.6], "split_days": [0, 1]}, "add up to 1"),
         ({"split_fractions": [1.5, -0.5], "split_days": [0, 1]}, "not be negative"),
-        ({"split_fractions": [0.5, 0.5], "split_days": [1, 0]}, "must rise"),
+        ({"split_fractions": [0.5, 0.5], "split_days": [1, 0]}, "start with 0 and rise"),
         ({"split_fractions": [0.5, 0.5]}, "as many days"),
     ],
 )

@@ -12,8 +12,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "escape_abm"
 # Data flows one way: a module imports only from its left.
 ORDER = (
-    "parameters", "products", "regimen", "clinic", "cohort", "settings", "law", "counts", "simulation", "endpoints",
-    "survival", "trial", "figures", "report", "results", "config",
+    "parameters", "products", "regimen", "clinic", "cohort", "settings", "states", "law", "counts", "simulation",
+    "endpoints", "survival", "trial", "figures", "report", "results", "config",
 )  # fmt: skip
 MODULES = sorted(p.stem for p in PACKAGE.glob("*.py") if p.stem != "__init__")
 

@@ -11,12 +11,13 @@ import pytest
 from escape_abm import counts
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import Cohort, Patient, sample_patient
-from escape_abm.law import EFFECTOR, MEMORY, alphabet_of, make_rates, shown_sign
+from escape_abm.law import EFFECTOR, MEMORY, make_rates
 from escape_abm.parameters import Biology, InputError, route_names
 from escape_abm.products import Product, car_classes
 from escape_abm.regimen import Regimen
 from escape_abm.settings import Engine
 from escape_abm.simulation import Stop, Trajectory, _advance, grow_leukaemia, simulate, thin
+from escape_abm.states import alphabet_of, shown_sign
 
 MakePatient = Callable[[int], Patient]
 
@@ -140,6 +141,17 @@ def test_burden_above_capacity_is_refused(make_patient: MakePatient) -> None:
         grow_leukaemia(patient, Engine())
 
 
+@pytest.mark.parametrize(
+    ("growth", "engine"), [(1e-3, Engine()), (0.097, Engine(size_limit_cells=1e6))], ids=["too slow", "too large"]
+)
+def test_growth_that_never_arrives_is_refused(make_patient: MakePatient, growth: float, engine: Engine) -> None:
+    patient = with_biology(make_patient(0), leukaemia={"net_growth_per_day": growth, "death_per_day": 0.0})
+    patient = Patient(**(patient.__dict__ | {"burden_cells": 1e9 if growth > 0.01 else 1e11}))
+    slow = with_biology(patient, leukaemia={"net_growth_per_day": growth / 10}) if growth < 0.01 else patient
+    with pytest.raises(InputError, match="not reached within"):
+        grow_leukaemia(slow, engine)
+
+
 def test_log_kill_is_binomial() -> None:
     cells = np.full(2000, 1000, dtype=np.int64)
     left = thin(np.random.default_rng(1), cells, 1.0)
@@ -195,6 +207,16 @@ def test_sequential_product_comes_later_after_new_lymphodepletion(
     assert not path.car_t[: day + 1, second].any()
     assert path.car_t[day + 1, second].any()
     assert path.t_cells[day + 1] < 0.1 * path.t_cells[day]
+    # It takes the first CAR T cells and the B cells with it.
+    first = [i for i, c in enumerate(path.classes) if c.component == "cd19"]
+    assert path.car_t[day + 1, first].sum() < 0.1 * path.car_t[day, first].sum()
+    assert path.b_cells[day + 1] < 0.5 * path.b_cells[day]
+
+
+def test_host_parameters_do_not_touch_the_growth_of_the_leukaemia(make_patient: MakePatient) -> None:
+    patient = make_patient(2)
+    other = with_biology(patient, host={"b_cell_source_per_day": 0.0, "b_cell_life_days": 3.0})
+    assert np.array_equal(grow_leukaemia(patient, Engine()), grow_leukaemia(other, Engine()))
 
 
 def test_bridging_thins(make_patient: MakePatient, products: dict[str, Product]) -> None:
@@ -204,6 +226,12 @@ def test_bridging_thins(make_patient: MakePatient, products: dict[str, Product])
     )
     growth = math.exp(make_patient(1).biology.leukaemia.net_growth_per_day * 30)
     assert bridged.cells[0].sum() == pytest.approx(plain.cells[0].sum() * 1e-3 * growth, rel=0.1)
+
+
+def test_long_bridging_runs(make_patient: MakePatient, products: dict[str, Product]) -> None:
+    regimen = Regimen(bridging_log10_kill=1.0, bridging_days=365)
+    path = simulate(make_patient(1), products["cd19_fmc63"], regimen, Clinic(), follow_up_days=30)
+    assert path.day.size > 1
 
 
 def test_rejection_removes_car_t(make_patient: MakePatient, products: dict[str, Product]) -> None:

@@ -14,12 +14,12 @@ from escape_abm.clinic import Clinic
 from escape_abm.cohort import Patient
 from escape_abm.config import compose
 from escape_abm.endpoints import MECHANISMS, RELAPSE_KINDS
-from escape_abm.law import State, alphabet_of
 from escape_abm.parameters import route_names
 from escape_abm.products import Product
 from escape_abm.regimen import Regimen
 from escape_abm.settings import Engine, Settings
 from escape_abm.simulation import simulate
+from escape_abm.states import State, alphabet_of
 from escape_abm.survival import paired_difference
 from escape_abm.trial import TrialResult, causes_of_failure, contrast, months_of, run_trial, summarise
 
@@ -254,7 +254,7 @@ EFFECTS: list[tuple[str, str, str, int, tuple[str, ...]]] = [
     ("cd19_fmc63", "cohort.burden_median_cells=1e9", "antigen_negative", -1, ()),
     ("cd19_fmc63", "biology.car_t.effector_division_per_day=1.5", "complete_remission", 1, ()),
     ("cd19_fmc63", "biology.car_t.effector_death_per_day=0.4", "mrd_negative", -1, ()),
-    ("cd19_fmc63", "biology.killing.kill_per_day=1.2", "mrd_negative", -1, ()),
+    ("cd19_fmc63", "biology.killing.kill_per_day=0.8", "mrd_negative", -1, ()),
     ("cd19_fmc63", "biology.killing.sanctuary_access=0.1", "antigen_positive", 1, ()),
     ("cd19_fmc63", "biology.car_t.rejected_fraction=1", "car_t_lost", 1, ()),
     ("cd19_fmc63", "biology.car_t.effector_death_per_day=0.3", "b_cells_back", 1, ()),
