@@ -42,6 +42,15 @@ class Clinic(Section):
     flow_limit_fraction: float = row(
         1e-4, "fraction of marrow cells", (0, 1), (1e-5, 1e-3), "borowitz2015", "A", "MRD-negative by flow: below this."
     )
+    ngs_limit_fraction: float = row(
+        1e-6,
+        "fraction of marrow cells",
+        (0, 1),
+        (1e-7, 1e-5),
+        "pulsipher2022",
+        "C",
+        "MRD-negative by sequencing: below this. The limit itself was recalled, not checked.",
+    )
     majority_fraction: float = row(
         0.5, "fraction of blasts", (0.01, 1), (0.2, 0.8), "assumed", "C", "Share that names the phenotype of a relapse."
     )

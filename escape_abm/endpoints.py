@@ -5,7 +5,8 @@ infusion. A patient is followed to the end of follow-up or to death; nobody is l
 
 Definitions:
     complete_remission      CR/CRi at the assessment day (28): marrow blasts < 5 %, no extramedullary disease, alive.
-    mrd_negative            in CR and fewer than 1 in 10,000 blasts among the marrow cells assayed by flow cytometry.
+    mrd_negative            in CR and fewer than 1 in 10,000 blasts among the marrow cells assayed (flow cytometry).
+    mrd_negative_ngs        the same with 1 in 1,000,000 (sequencing).
     relapse                 after CR: marrow blasts >= 5 %, or extramedullary disease that is seen.
     antigen-negative        a B-lineage relapse in which most blasts have lost (not merely dimmed) an antigen that the
                             patient's product is against.
@@ -85,7 +86,8 @@ def relapse_mechanism(path: Trajectory, day: int, phenotype: str, kind: str, cli
     An escaped relapse was negative at entry if the only target that it lacks is the one which the patient's leukaemia
     already lacked in part then. Otherwise it is of a pre-existing clone if most of its escaped cells descend from cells
     that had escaped at the first infusion, and acquired on therapy if not. For the others the order is: blasts mostly
-    dim for a target; disease only in a sanctuary; CAR T cells rejected; no longer detectable; mostly exhausted; otherwise outgrown.
+    dim for a target; disease only in a sanctuary; CAR T cells rejected; no longer detectable; mostly exhausted;
+    otherwise outgrown.
     """
     cells, letters = path.cells[day], path.alphabet
     if kind != ANTIGEN_POSITIVE:
@@ -132,7 +134,7 @@ def patient_row(path: Trajectory, clinic: Clinic, follow_up_days: int) -> dict[s
     rng = path.patient.stream(READOUT)
     end = path.day[-1] if path.stop is Stop.SIZE_LIMIT else follow_up_days  # what a stopped run did next is not known
     crs_noise, luck_treatment, luck_day = rng.standard_normal(), rng.random(), rng.random()
-    luck_failure, luck_flow = rng.exponential(), rng.integers(2**32)
+    luck_failure, luck_mrd = rng.exponential(), rng.integers(2**32)
     assess = clinic.assessment_day
 
     day_treatment_death = math.inf
@@ -144,9 +146,9 @@ def patient_row(path: Trajectory, clinic: Clinic, follow_up_days: int) -> dict[s
     remission = bool(remission and day_treatment_death > assess)
     positives = math.nan
     if reached and day_treatment_death > assess:
-        flow = np.random.default_rng(luck_flow)
-        positives = flow.binomial(int(clinic.assayed_cells), clinic.blast_fraction(float(marrow[assess])))
-    flow_fraction = positives / clinic.assayed_cells
+        sampling = np.random.default_rng(luck_mrd)
+        positives = sampling.binomial(int(clinic.assayed_cells), clinic.blast_fraction(float(marrow[assess])))
+    measured = positives / clinic.assayed_cells
 
     day_failure, phenotype, kind, mechanism, failure_hazard = math.inf, None, None, None, 0.0
     if not remission:
@@ -182,8 +184,9 @@ def patient_row(path: Trajectory, clinic: Clinic, follow_up_days: int) -> dict[s
     threshold = clinic.severe_crs_kills_per_day * math.exp(clinic.severe_crs_sigma * crs_noise)
     return {
         "complete_remission": remission,
-        "mrd_flow_fraction": flow_fraction,
-        "mrd_negative": bool(remission and flow_fraction < clinic.flow_limit_fraction),
+        "mrd_fraction": measured,
+        "mrd_negative": bool(remission and measured < clinic.flow_limit_fraction),
+        "mrd_negative_ngs": bool(remission and measured < clinic.ngs_limit_fraction),
         "relapse": relapsed,
         "day_relapse": day_failure if relapsed else math.nan,
         "relapse_kind": kind,

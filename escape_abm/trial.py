@@ -169,6 +169,7 @@ def _endpoints(p: pd.DataFrame, months: Iterable[float], assess_month: int) -> I
     n = len(p)
     yield "complete_remission", assess_month, proportion(int(p["complete_remission"].sum()), n)
     yield "mrd_negative", assess_month, proportion(int(p["mrd_negative"].sum()), n)
+    yield "mrd_negative_ngs", assess_month, proportion(int(p["mrd_negative_ngs"].sum()), n)
     yield "crs_grade_3_or_higher", math.nan, proportion(int(p["crs_grade_3_or_higher"].sum()), n)
     died = p["day_death"].notna()
     event_days, event = p["day_event"].fillna(p["day_last"]), p["day_event"].notna()

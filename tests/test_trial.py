@@ -26,6 +26,7 @@ from escape_abm.trial import TrialResult, causes_of_failure, contrast, months_of
 ENDPOINTS = {
     "complete_remission",
     "mrd_negative",
+    "mrd_negative_ngs",
     "overall_survival",
     "event_free_survival",
     "relapse_free_survival",
@@ -98,6 +99,7 @@ def test_summary_of_hand_made_patients() -> None:
             "arm": "x",
             "complete_remission": [True, True, True, True, False],
             "mrd_negative": [True, True, False, True, False],
+            "mrd_negative_ngs": [True, False, False, False, False],
             "crs_grade_3_or_higher": [True, False, False, False, False],
             "relapse_kind": pd.array([None, "antigen-negative", None, None, None], dtype="string"),
             "cause_of_death": pd.array([None, None, "treatment", None, "leukaemia"], dtype="string"),
@@ -114,6 +116,7 @@ def test_summary_of_hand_made_patients() -> None:
     s = summarise(p, ["x"], 12).set_index(["endpoint", "month"])["estimate"]
     assert s["complete_remission", 1] == 4 / 5
     assert s["mrd_negative", 1] == 3 / 5
+    assert s["mrd_negative_ngs", 1] == 1 / 5
     assert s["overall_survival", 12] == pytest.approx(3 / 5)
     assert s["event_free_survival", 12] == pytest.approx(2 / 5)
     assert s["relapse_free_survival", 12] == pytest.approx(2 / 4)
