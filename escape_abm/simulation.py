@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -191,6 +193,139 @@ def _infusions(product: Product, regimen: Regimen, dose: float) -> list[tuple[fl
     return sorted(plan, key=lambda p: p[0])
 
 
+def _infuse(car_t: Counts, classes: tuple[CarClass, ...], component: str, dose: float, memory: float) -> None:
+    for s, car in enumerate(classes):
+        if car.component == component:
+            infused = round(dose * car.fraction)
+            resting = round(infused * memory)
+            car_t[s, MEMORY] += resting
+            car_t[s, EFFECTOR] += infused - resting
+
+
+class Course:
+    """A patient under treatment: what is there now, and what was there on each whole day.
+
+    Events (infusion, lymphodepletion, assessment, ...) are methods that act on it between two runs of the engine.
+    """
+
+    def __init__(
+        self, patient: Patient, product: Product, regimen: Regimen, clinic: Clinic, engine: Engine, entry: Counts
+    ) -> None:
+        """Start before day 0 with the cells at entry; bridging, if any, is done here."""
+        biology = patient.biology
+        self.patient, self.product, self.regimen, self.clinic, self.engine = patient, product, regimen, clinic, engine
+        self.letters, self.classes = alphabet_of(biology), car_classes(product, biology.antigens)
+        self.rng = patient.stream(COURSE)
+        self.rates = make_rates(biology, self.classes, infused=True)
+        self.entry, self.cells = entry, entry.copy()
+        self.car_t = np.zeros((len(self.classes), 3), dtype=np.int64)
+        self.b_cells = round(biology.host.b_cells_at_start_cells)
+        self.day, self.lymphodepleted, self.limits = 0.0, LONG_AGO, (math.inf, math.inf)
+        self.stop: Stop | None = None
+        self.ticks = 0
+        if regimen.bridging_log10_kill > 0:
+            self.cells = thin(self.rng, self.cells, regimen.bridging_log10_kill)
+            span = (-regimen.bridging_days, 0.0)
+            _advance(self.rng, make_rates(biology), self.letters, self.cells, span, engine)
+
+    def open_records(self, days: int) -> None:
+        """Make room for one record a day; the first is of now."""
+        self.seen = (
+            np.zeros((days + 1, self.cells.size), dtype=np.int64),
+            np.zeros((days + 1, *self.car_t.shape), dtype=np.int64),
+            np.zeros(days + 1, dtype=np.int64),
+            np.zeros(days + 1),
+        )
+        self.t_cells = np.zeros(days + 1)
+        self.seen[0][0], self.seen[1][0], self.seen[2][0] = self.cells, self.car_t, self.b_cells
+        self.t_cells[0] = self._normal_t_cells(0)
+
+    def run_to(self, day: float) -> None:
+        """Let the engine run to a day, or to where it stops."""
+        if day <= self.day:
+            return
+        first = math.floor(self.day) + 1
+        code, self.day, self.b_cells, ticks = _advance(
+            self.rng,
+            self.rates,
+            self.letters,
+            self.cells,
+            (self.day, day),
+            self.engine,
+            car_t=self.car_t,
+            b_cells=self.b_cells,
+            lymphodepleted=self.lymphodepleted,
+            limits=self.limits,
+            seen=self.seen,
+        )
+        self.ticks += ticks
+        for whole in range(first, math.floor(self.day) + 1):
+            self.t_cells[whole] = self._normal_t_cells(whole)
+        self.stop = {counts.TOO_LARGE: Stop.SIZE_LIMIT, counts.REACHED_LIMIT: Stop.RELAPSE}.get(code)
+
+    def _normal_t_cells(self, day: float) -> float:
+        r = self.rates
+        since = day - self.lymphodepleted
+        return float(endogenous_t_cells(since, r.t_cell_nadir, r.t_cell_capacity, r.t_cell_recovery))
+
+    def lymphodeplete(self) -> None:
+        """Thin the leukaemia; CAR T and B cells that were infused or grew since day 0 fall as normal T cells do."""
+        self.cells = thin(self.rng, self.cells, self.regimen.lymphodepletion_log10_kill)
+        if self.day > 0:
+            fall = math.log10(self.rates.t_cell_capacity / self.rates.t_cell_nadir)
+            self.car_t = thin(self.rng, self.car_t, fall)
+            self.b_cells = int(self.rng.binomial(self.b_cells, 10.0**-fall))
+        self.lymphodepleted = self.day
+
+    def infuse(self, component: str, dose: float) -> None:
+        """Add a batch of CAR T cells."""
+        _infuse(self.car_t, self.classes, component, dose, self.patient.biology.car_t.memory_fraction)
+
+    def reject(self) -> None:
+        """From now on CAR T cells are rejected."""
+        self.rates = self.rates._replace(rejection=self.patient.biology.car_t.rejection_per_day)
+
+    def assess(self) -> None:
+        """Stop without remission; with it, from now on stop at relapse."""
+        hidden = int(self.cells[self.letters.sanctuary].sum())
+        if not self.clinic.in_remission(float(self.cells.sum() - hidden), float(hidden)):
+            self.stop = Stop.NO_REMISSION
+        self.limits = self.clinic.marrow_cells(self.clinic.relapse_blast_fraction), self.clinic.extramedullary_cells
+
+    def events(self) -> list[tuple[float, Callable[[], None]]]:
+        """What happens on which day, in order; on one day lymphodepletion comes first and the assessment last."""
+        depletions, parts = {0.0}, self.product.components.values()
+        depletions |= {part.day for part in parts if part.new_lymphodepletion}
+        plan: list[tuple[float, Callable[[], None]]] = []
+        if self.regimen.lymphodepletion:
+            plan += [(day, self.lymphodeplete) for day in depletions]
+        plan.append((self.patient.rejection_day, self.reject))
+        for day, name, dose in _infusions(self.product, self.regimen, self.regimen.dose(self.patient.weight_kg)):
+            plan.append((day, partial(self.infuse, name, dose)))
+        if self.engine.stop_at_failure:
+            plan.append((float(self.clinic.assessment_day), self.assess))
+        return sorted(plan, key=lambda event: event[0])
+
+    def trajectory(self) -> Trajectory:
+        """The records up to now."""
+        last = math.floor(self.day) + 1
+        return Trajectory(
+            day=np.arange(last, dtype=float),
+            cells=self.seen[0][:last],
+            car_t=self.seen[1][:last],
+            b_cells=self.seen[2][:last],
+            t_cells=self.t_cells[:last],
+            kills=self.seen[3][:last],
+            entry=self.entry,
+            stop=self.stop or Stop.COMPLETED,
+            ticks=self.ticks,
+            alphabet=self.letters,
+            classes=self.classes,
+            patient=self.patient,
+            product=self.product,
+        )
+
+
 def simulate(
     patient: Patient,
     product: Product,
@@ -214,98 +349,18 @@ def simulate(
         InputError: the product is against an antigen that the biology does not have, or the burden cannot be reached.
     """
     engine = engine or Engine()
-    biology = patient.biology
-    letters = alphabet_of(biology)
-    classes = car_classes(product, biology.antigens)
     entry = grow_leukaemia(patient, engine) if leukaemia is None else leukaemia
-    rng = patient.stream(COURSE)
-
-    cells = entry.copy()
-    if regimen.bridging_log10_kill > 0:
-        cells = thin(rng, cells, regimen.bridging_log10_kill)
-        _advance(rng, make_rates(biology), letters, cells, (-regimen.bridging_days, 0.0), engine)
-    lymphodepleted = LONG_AGO
-    if regimen.lymphodepletion:
-        cells = thin(rng, cells, regimen.lymphodepletion_log10_kill)
-        lymphodepleted = 0.0
-
-    infusions = _infusions(product, regimen, regimen.dose(patient.weight_kg))
-    parts = product.components.values() if regimen.lymphodepletion else ()
-    redepleted = {part.day for part in parts if part.new_lymphodepletion and part.day > 0}
-    turns = {float(follow_up_days), float(clinic.assessment_day), patient.rejection_day} | redepleted
-    turns |= {day for day, _, _ in infusions}
-    rates = make_rates(biology, classes, infused=True)
-    car_t = np.zeros((len(classes), 3), dtype=np.int64)
-    b_cells = round(biology.host.b_cells_at_start_cells)
-    seen = (
-        np.zeros((follow_up_days + 1, len(letters)), dtype=np.int64),
-        np.zeros((follow_up_days + 1, len(classes), 3), dtype=np.int64),
-        np.zeros(follow_up_days + 1, dtype=np.int64),
-        np.zeros(follow_up_days + 1),
-    )
-    t_cells = np.zeros(follow_up_days + 1)
-    limits, stop, day, ticks = (math.inf, math.inf), Stop.COMPLETED, 0.0, 0
-    for turn in sorted(t for t in turns | {0.0} if t <= follow_up_days):
-        if turn > day:
-            before = math.floor(day) + 1
-            code, day, b_cells, done = _advance(
-                rng, rates, letters, cells, (day, turn), engine, car_t=car_t, b_cells=b_cells,
-                lymphodepleted=lymphodepleted, limits=limits, seen=seen,
-            )  # fmt: skip
-            ticks += done
-            for d in range(before, math.floor(day) + 1):
-                t_cells[d] = _t_cells(rates, d - lymphodepleted)
-            if code == counts.TOO_LARGE:
-                stop = Stop.SIZE_LIMIT
-                break
-            if code == counts.REACHED_LIMIT:
-                stop = Stop.RELAPSE
-                break
-        if turn in redepleted:
-            cells = thin(rng, cells, regimen.lymphodepletion_log10_kill)
-            # CAR T and B cells of before fall with the normal T cells.
-            fall = math.log10(biology.host.t_cell_capacity_cells / biology.host.t_cell_nadir_cells)
-            car_t, b_cells = thin(rng, car_t, fall), int(rng.binomial(b_cells, 10.0**-fall))
-            lymphodepleted = turn
-        if turn == patient.rejection_day:
-            rates = rates._replace(rejection=biology.car_t.rejection_per_day)
-        for infusion_day, name, dose in infusions:
-            if infusion_day == turn:
-                _infuse(car_t, classes, name, dose, biology.car_t.memory_fraction)
-        if turn == clinic.assessment_day and engine.stop_at_failure:
-            hidden = int(cells[letters.sanctuary].sum())
-            if not clinic.in_remission(float(cells.sum() - hidden), float(hidden)):
-                stop = Stop.NO_REMISSION
-                break
-            limits = clinic.marrow_cells(clinic.relapse_blast_fraction), clinic.extramedullary_cells
-        if turn == 0:
-            seen[0][0], seen[1][0], seen[2][0], t_cells[0] = cells, car_t, b_cells, _t_cells(rates, -lymphodepleted)
-    last = math.floor(day) + 1
-    return Trajectory(
-        day=np.arange(last, dtype=float),
-        cells=seen[0][:last],
-        car_t=seen[1][:last],
-        b_cells=seen[2][:last],
-        t_cells=t_cells[:last],
-        kills=seen[3][:last],
-        entry=entry,
-        stop=stop,
-        ticks=ticks,
-        alphabet=letters,
-        classes=classes,
-        patient=patient,
-        product=product,
-    )
-
-
-def _t_cells(rates: Rates, days: float) -> float:
-    return float(endogenous_t_cells(days, rates.t_cell_nadir, rates.t_cell_capacity, rates.t_cell_recovery))
-
-
-def _infuse(car_t: Counts, classes: tuple[CarClass, ...], component: str, dose: float, memory: float) -> None:
-    for s, car in enumerate(classes):
-        if car.component == component:
-            infused = round(dose * car.fraction)
-            resting = round(infused * memory)
-            car_t[s, MEMORY] += resting
-            car_t[s, EFFECTOR] += infused - resting
+    course = Course(patient, product, regimen, clinic, engine, entry)
+    plan = [event for event in course.events() if event[0] <= follow_up_days]
+    for _, event in (e for e in plan if e[0] == 0):
+        event()
+    course.open_records(follow_up_days)
+    for day, event in (e for e in plan if e[0] > 0):
+        course.run_to(day)
+        if course.stop:
+            return course.trajectory()
+        event()
+        if course.stop:
+            return course.trajectory()
+    course.run_to(follow_up_days)
+    return course.trajectory()
