@@ -53,7 +53,7 @@ FEWEST_EVENTS = 5
 FOLD = 1e5
 """A large-number patient has so many times as many cells."""
 FEWEST_CELLS = 1e5
-"""Nadirs below this many cells (`FOLD` times that in the large-number patient) are chance, and not compared."""
+"""Nadirs are compared of those who respond, unless below this many cells (times `FOLD`): such ones are chance."""
 
 # ------------------------------------------------------------------------------------------------ rivals, mean values
 
@@ -166,12 +166,14 @@ def course_error(patient: Patient, settings: Settings) -> list[dict[str, Any]]:
     entry = np.rint(grow(patient)[0] * FOLD).astype(np.int64)
     treatment = (large, settings.product, regimen, settings.clinic)
     exact = solve(*treatment, YEAR_DAYS, entry)
+    limit = settings.clinic.marrow_cells(settings.clinic.relapse_blast_fraction) * FOLD
+    responds = exact.marrow[settings.clinic.assessment_day] < limit
     lines: list[dict[str, Any]] = []
 
     def judge(rule: str, tolerance: float, ticks: int, cells: Numbers, car_t: Numbers) -> None:
         nadir, truth = cells.sum(axis=1).min(), exact.cells.sum(axis=1).min()
         peak, true_peak = car_t.sum(axis=(1, 2)).max(), exact.car_t.sum(axis=(1, 2)).max()
-        off = abs(math.log10(nadir / truth)) if truth > FEWEST_CELLS * FOLD else math.nan
+        off = abs(math.log10(nadir / truth)) if responds and truth > FEWEST_CELLS * FOLD else math.nan
         errors = {"log10_car_t_peak": abs(math.log10(peak / true_peak)), "log10_nadir": off}
         lines.append({"rule": rule, "tolerance": tolerance, "ticks": ticks} | errors)
 

@@ -24,7 +24,7 @@ Definitions:
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,91 +124,125 @@ def _first_day(condition: NDArray[np.bool_], from_day: int = 0) -> float:
     return float(hits[0] + from_day) if hits.size else math.nan
 
 
+class Luck(NamedTuple):
+    """Chance in the read-out of one patient, drawn in a fixed order: the same under every product."""
+
+    crs_threshold: float  # in standard deviations
+    treatment_death: float  # uniform
+    treatment_death_day: float  # uniform
+    death_after_failure: float  # exponential
+    marrow_sample: int  # seed
+
+
+def _luck(path: Trajectory) -> Luck:
+    rng = path.patient.stream(READOUT)
+    return Luck(rng.standard_normal(), rng.random(), rng.random(), rng.exponential(), int(rng.integers(2**32)))
+
+
+class Failure(NamedTuple):
+    """The first failure of treatment, if any: no remission (kind None) or a relapse."""
+
+    day: float = math.inf
+    phenotype: str | None = None
+    kind: str | None = None
+    mechanism: str | None = None
+    death_hazard: float = 0.0
+
+
+def _failure(path: Trajectory, clinic: Clinic, remission: bool) -> Failure:
+    assess = clinic.assessment_day
+    if not remission:
+        return Failure(float(assess), death_hazard=clinic.death_without_remission_per_day)
+    day = _first_day(clinic.in_relapse(path.marrow, path.sanctuary), assess + 1)
+    if math.isnan(day):
+        return Failure()
+    phenotype = relapse_phenotype(path.cells[int(day)], path.alphabet, clinic.majority_fraction)
+    kind = relapse_kind(phenotype, path.product)
+    switched = kind == LINEAGE_SWITCH
+    hazard = clinic.death_after_lineage_switch_per_day if switched else clinic.death_after_relapse_per_day
+    return Failure(day, phenotype, kind, relapse_mechanism(path, int(day), phenotype, kind, clinic), hazard)
+
+
 def patient_row(path: Trajectory, clinic: Clinic, follow_up_days: int) -> dict[str, Any]:
     """Every endpoint of one patient under one product.
 
-    Days are nan where the event did not happen; `day_last` is death or the end of follow-up. Chance in the read-out
-    (sampling of marrow, threshold of CRS, death) comes from a stream of its own, drawn in a fixed order, so that one
-    patient keeps the same luck under every product.
+    Days are nan where the event did not happen; `day_last` is death or the end of follow-up, `day_watched` the day to
+    which CAR T and B cells are read: failure, death or the end. Chance in the read-out (sampling of marrow, threshold
+    of CRS, death) comes from a stream of its own, so that one patient keeps the same luck under every product.
     """
-    rng = path.patient.stream(READOUT)
+    luck = _luck(path)
     end = path.day[-1] if path.stop is Stop.SIZE_LIMIT else follow_up_days  # what a stopped run did next is not known
-    crs_noise, luck_treatment, luck_day = rng.standard_normal(), rng.random(), rng.random()
-    luck_failure, luck_mrd = rng.exponential(), rng.integers(2**32)
-    assess = clinic.assessment_day
-
     day_treatment_death = math.inf
-    if luck_treatment < clinic.treatment_death_fraction:
-        day_treatment_death = 1 + luck_day * (clinic.treatment_death_last_day - 1)
-    reached = path.day.size > assess
-    marrow, hidden = path.marrow, path.sanctuary
-    remission = reached and clinic.in_remission(float(marrow[assess]), float(hidden[assess]))
-    remission = bool(remission and day_treatment_death > assess)
-    positives = math.nan
-    if reached and day_treatment_death > assess:
-        sampling = np.random.default_rng(luck_mrd)
-        positives = sampling.binomial(int(clinic.assayed_cells), clinic.blast_fraction(float(marrow[assess])))
-    measured = positives / clinic.assayed_cells
+    if luck.treatment_death < clinic.treatment_death_fraction:
+        day_treatment_death = 1 + luck.treatment_death_day * (clinic.treatment_death_last_day - 1)
 
-    day_failure, phenotype, kind, mechanism, failure_hazard = math.inf, None, None, None, 0.0
-    if not remission:
-        day_failure, failure_hazard = float(assess), clinic.death_without_remission_per_day
-    elif math.isfinite(day := _first_day(clinic.in_relapse(marrow, hidden), assess + 1)):
-        day_failure = day
-        phenotype = relapse_phenotype(path.cells[int(day)], path.alphabet, clinic.majority_fraction)
-        kind = relapse_kind(phenotype, path.product)
-        mechanism = relapse_mechanism(path, int(day), phenotype, kind, clinic)
-        switched = kind == LINEAGE_SWITCH
-        failure_hazard = clinic.death_after_lineage_switch_per_day if switched else clinic.death_after_relapse_per_day
+    response = _response(path, clinic, luck, day_treatment_death)
+    failure = _failure(path, clinic, response["complete_remission"])
     day_death, cause = math.nan, None
-    if day_treatment_death < min(day_failure, end):
+    if day_treatment_death < min(failure.day, end):
         day_death, cause = day_treatment_death, "treatment"
-        day_failure, phenotype, kind, mechanism = math.inf, None, None, None
-    elif failure_hazard > 0 and day_failure + luck_failure / failure_hazard <= end:
-        day_death, cause = day_failure + luck_failure / failure_hazard, "leukaemia"
+        failure = Failure()
+    elif failure.death_hazard > 0 and failure.day + luck.death_after_failure / failure.death_hazard <= end:
+        day_death, cause = failure.day + luck.death_after_failure / failure.death_hazard, "leukaemia"
     day_last = day_death if cause else float(end)
-    relapsed = remission and math.isfinite(day_failure)
+    relapsed = response["complete_remission"] and math.isfinite(failure.day)
+    day_event = min(failure.day, day_death if cause else math.inf)
+    outcome = {
+        "relapse": relapsed,
+        "day_relapse": failure.day if relapsed else math.nan,
+        "relapse_kind": failure.kind,
+        "relapse_phenotype": failure.phenotype,
+        "relapse_mechanism": failure.mechanism,
+        "day_event": day_event if math.isfinite(day_event) else math.nan,
+        "day_death": day_death,
+        "cause_of_death": cause,
+        "day_last": day_last,
+    }
+    watched = int(min(day_last, failure.day, path.day[-1]))
+    return response | outcome | _read_outs(path, clinic, luck, watched, relapsed) | {"stop": path.stop.value}
 
-    car_t = path.car_t.sum(axis=(1, 2))
-    watched = int(min(day_last, day_failure, path.day[-1]))  # read-outs end at failure or death
-    detectable = car_t[: watched + 1] >= clinic.car_t_detection_cells
-    peak = int(car_t[: watched + 1].argmax())
-    biology = path.patient.biology
-    healthy = biology.host.b_cell_source_per_day * biology.host.b_cell_life_days
-    aplastic = path.b_cells[: watched + 1] < clinic.aplasia_fraction * healthy
-    onset = _first_day(aplastic)
-    fiercest = float(path.kills[: watched + 1].max())
-    lost_at_relapse = aplasia_at_relapse = None
-    if relapsed:
-        lost_at_relapse, aplasia_at_relapse = bool(~detectable[-1]), bool(aplastic[-1])
-    threshold = clinic.severe_crs_kills_per_day * math.exp(clinic.severe_crs_sigma * crs_noise)
+
+def _response(path: Trajectory, clinic: Clinic, luck: Luck, day_treatment_death: float) -> dict[str, Any]:
+    """Remission and residual disease on the assessment day, of patients who live to see it."""
+    assess = clinic.assessment_day
+    seen = path.day.size > assess and day_treatment_death > assess
+    marrow, hidden = (float(cells[assess]) if seen else math.nan for cells in (path.marrow, path.sanctuary))
+    remission = bool(seen and clinic.in_remission(marrow, hidden))
+    measured = math.nan
+    if seen:
+        sampling = np.random.default_rng(luck.marrow_sample)
+        measured = sampling.binomial(int(clinic.assayed_cells), clinic.blast_fraction(marrow)) / clinic.assayed_cells
     return {
         "complete_remission": remission,
         "mrd_fraction": measured,
         "mrd_negative": bool(remission and measured < clinic.flow_limit_fraction),
         "mrd_negative_ngs": bool(remission and measured < clinic.ngs_limit_fraction),
-        "relapse": relapsed,
-        "day_relapse": day_failure if relapsed else math.nan,
-        "relapse_kind": kind,
-        "relapse_phenotype": phenotype,
-        "relapse_mechanism": mechanism,
-        "car_t_lost_at_relapse": lost_at_relapse,
-        "b_cell_aplasia_at_relapse": aplasia_at_relapse,
-        "day_event": min(day_failure, day_death if cause else math.inf)
-        if cause or day_failure < math.inf
-        else math.nan,
-        "day_death": day_death,
-        "cause_of_death": cause,
-        "day_last": day_last,
+    }
+
+
+def _read_outs(path: Trajectory, clinic: Clinic, luck: Luck, watched: int, relapsed: bool) -> dict[str, Any]:
+    """CAR T cells, B cells and cytokine release until failure, death or the end of follow-up."""
+    car_t = path.car_t[: watched + 1].sum(axis=(1, 2))
+    detectable = car_t >= clinic.car_t_detection_cells
+    peak = int(car_t.argmax())
+    host = path.patient.biology.host
+    aplastic = (
+        path.b_cells[: watched + 1] < clinic.aplasia_fraction * host.b_cell_source_per_day * host.b_cell_life_days
+    )
+    onset = _first_day(aplastic)
+    fiercest = float(path.kills[: watched + 1].max())
+    threshold = clinic.severe_crs_kills_per_day * math.exp(clinic.severe_crs_sigma * luck.crs_threshold)
+    return {
+        "car_t_lost_at_relapse": bool(~detectable[-1]) if relapsed else None,
+        "b_cell_aplasia_at_relapse": bool(aplastic[-1]) if relapsed else None,
         "day_watched": float(watched),
-        "blast_fraction_last": clinic.blast_fraction(float(marrow[watched])),
+        "blast_fraction_last": clinic.blast_fraction(float(path.marrow[watched])),
         "car_t_peak_cells": int(car_t[peak]),
         "day_car_t_peak": float(peak),
-        "car_t_auc_28_cell_days": float(np.trapezoid(car_t[: min(29, watched + 1)])),
+        "car_t_auc_28_cell_days": float(np.trapezoid(car_t[:29])),
         "day_car_t_lost": _first_day(~detectable, peak),
         "day_b_cell_aplasia": onset,
         "day_b_cell_recovery": _first_day(~aplastic, int(onset)) if math.isfinite(onset) else 0.0,
         "peak_kills_per_day": fiercest,
         "crs_grade_3_or_higher": fiercest >= threshold,
-        "stop": path.stop.value,
     }
