@@ -317,11 +317,11 @@ BAND = "#E4E4E4"
 def draw(courses: pd.DataFrame, endpoints: pd.DataFrame, patients: int) -> Figure:
     """Error of courses against cost on the left; what the default tolerance does to endpoints on the right."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH_INCHES, 4.2), layout="constrained")
+        figure = Figure(figsize=(WIDTH_INCHES, 4.3), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=[1, 1])
         look = {"frameon": False, "fontsize": 7, "columnspacing": 1.2, "handlelength": 2.2}
         figure.legend(handles=_draw_courses(left, courses), loc="outside lower left", ncols=2, **look)
-        figure.legend(handles=_draw_endpoints(right, endpoints, patients), loc="outside lower right", ncols=2, **look)
+        figure.legend(handles=_draw_endpoints(right, endpoints, patients), loc="outside lower right", **look)
     return figure
 
 
@@ -339,7 +339,8 @@ def _draw_courses(ax: Axes, courses: pd.DataFrame) -> list[Any]:
         weight = "bold" if default else "normal"
         place = (row["cost_ms"], min(row[m] for m in MARKS))
         look = {"textcoords": "offset points", "ha": "center", "va": "top", "fontsize": 7.5}
-        ax.annotate(text, place, (0, -6), weight=weight, **look)
+        look["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+        ax.annotate(text, place, (0, -7.5), weight=weight, **look)
         if default:
             ax.axvline(row["cost_ms"], color=GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0)
             ax.annotate("default", (row["cost_ms"], 1), (3, -1), xycoords=("data", "axes fraction"),
@@ -348,7 +349,7 @@ def _draw_courses(ax: Axes, courses: pd.DataFrame) -> list[Any]:
     ax.xaxis.set_major_locator(FixedLocator([5, 10, 20, 50, 100, 200]))
     ax.xaxis.set_major_formatter(FormatStrFormatter("%g"))
     ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.set_title("Error of a course against LSODA", loc="left")
+    ax.set_title("Error of mean courses against LSODA", loc="left")
     ax.margins(x=0.1, y=0.12)
     ax.grid(True, which="major", color="#E6E6E6", linewidth=0.6)
     ax.set_axisbelow(True)
@@ -358,10 +359,10 @@ def _draw_courses(ax: Axes, courses: pd.DataFrame) -> list[Any]:
     hollow = {"markerfacecolor": "white", "markersize": 4.5}
     return [
         *marks,
-        Line2D([], [], color=GREY, marker="x", linestyle="", markersize=6, label="one event a tick: 0.5, 0.25 d*"),
-        Line2D([], [], color=GREY, marker="o", markersize=4.5, label="as simulated, at tolerance"),
+        Line2D([], [], color=GREY, marker="x", linestyle="", markersize=6, label="one event in 0.5 d, 0.25 d*"),
+        Line2D([], [], color=GREY, marker="o", markersize=4.5, label="simulator (numbers: tolerance)"),
         Line2D([], [], color=GREY, linestyle=":", marker="o", **hollow, label="surroundings of the start*"),
-        Line2D([], [], linestyle="", label="* mean values, at the cost of as many ticks"),
+        Line2D([], [], linestyle="", label="* at the cost of as many ticks"),
     ]
 
 
@@ -383,13 +384,13 @@ def _draw_endpoints(ax: Axes, endpoints: pd.DataFrame, patients: int) -> list[An
     ax.set_xlim(-max(map(abs, ax.get_xlim())), max(map(abs, ax.get_xlim())))
     ax.set_yticks(range(len(names)), list(names.values()))
     ax.invert_yaxis()
-    ax.set_xlabel("difference / Monte Carlo standard error")
-    ax.set_title(f"{patients:,} patients: {DEFAULT:g} minus {TOLERANCES[-1]:g}", loc="left")
+    ax.set_xlabel("difference, in Monte Carlo errors")
+    ax.set_title(f"Tolerance {DEFAULT:g} minus {TOLERANCES[-1]:g}, the same {patients:,} patients", loc="right")
     handles: list[Any] = [
-        Line2D([], [], color=c, marker=m, linewidth=1.1, markersize=3.5, label=f"{t}, 95 % interval")
+        Line2D([], [], color=c, marker=m, linewidth=1.1, markersize=3.5, label=f"{t}: paired, 95 % interval")
         for t, c, m in PRODUCT_STYLE.values()
     ]
-    return [*handles, Patch(color=BAND, label=f"±1 Monte Carlo error at {BAND_PATIENTS:,} patients")]
+    return [*handles, Patch(color=BAND, label=f"±1 Monte Carlo error of {BAND_PATIENTS:,} patients")]
 
 
 def main() -> None:

@@ -95,4 +95,5 @@ def test_functions_stay_readable(module: str) -> None:
     assert len(text.splitlines()) <= 600
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef) and node.name != "_compile":
-            assert (node.end_lineno or 0) - node.body[0].lineno <= 75, f"{module}.{node.name}"
+            first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
+            assert (node.end_lineno or 0) - first.lineno <= 75, f"{module}.{node.name}"

@@ -4,11 +4,13 @@ The same 2,000 patients are treated at the default tolerance and at half of it. 
 paired difference is significantly larger than the endpoint's Monte Carlo standard error at 2,000 patients. If every
 difference were just as large as allowed, some endpoint would fail with the chance FALSE_ALARM; if smaller, more rarely.
 
-What this can see: the CAR T peak is known to 0.001 log10 here, so a shift above 0.02 is rejected. Remission and MRD are
-known to about 0.2 percentage points, so shifts above 1.5 points are rejected. Which clone a patient has is luck, and it
-is another luck once ticks differ: the share of antigen-negative relapses differs by about 0.8 points (one standard
-error) between two runs of the very same law, so that only shifts above 3 to 4 points are rejected. For these the
-courses in `benchmarks/tick_accuracy.py`, which are free of chance, say more.
+What this can see (Monte Carlo error and 3.7 standard errors of the difference): the CAR T peak moves by 0.001 log10,
+known to 0.0001, and a shift above 0.018 is rejected. Hardly a patient changes remission or MRD, so shifts above 0.7 and
+0.9 percentage points are rejected; 1.2 for antigen-positive relapse. Which clone a patient has is luck, and it is
+another luck once ticks differ: the share of antigen-negative relapses differs by 0.6 to 0.8 points (one standard error)
+between two runs of the very same law, so that only shifts above 3 points are rejected, of failures too, and above 0.7
+points of lineage switches, six in a thousand at most. For these the courses in `benchmarks/tick_accuracy.py`, which are
+free of chance, say more.
 """
 
 from __future__ import annotations
