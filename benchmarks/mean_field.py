@@ -90,33 +90,47 @@ def enlarge(patient: Patient, regimen: Regimen, fold: float) -> tuple[Patient, R
     )
 
 
+@njit
+def flow(rates: Rates, around: law.Surroundings, y: Numbers, out: Floats) -> None:
+    """Change per day of every entry of `y` (leukaemia, CAR T, B cells) in these surroundings, into `out`."""
+    n, classes = rates.access.shape[0], rates.effector_division.shape[0]
+    car_t, change = y[n:-1].reshape(classes, 3), out[n:-1].reshape(classes, 3)
+    out[:] = 0.0
+    for i in range(n):
+        gain = law.birth_hazard(rates, around, i) - rates.death - law.kill_hazard(rates, around, i)
+        out[i] += (gain - law.leave_hazard(rates, around, i)) * y[i]
+        for r in range(rates.route_first[i], rates.route_first[i + 1]):
+            out[rates.route_to[r]] += law.route_hazard(rates, around, i, r) * y[i]
+    for s in range(classes):
+        memory, effector, exhausted = car_t[s, MEMORY], car_t[s, EFFECTOR], car_t[s, EXHAUSTED]
+        activated = law.activation_hazard(rates, around, s) * memory  # each becomes two effectors
+        tired = law.exhaustion_hazard(rates, around, s) * effector
+        resting = rates.to_memory * effector
+        gain = law.effector_birth(rates, around, s) - rates.effector_death - rates.rejection
+        change[s, MEMORY] = resting - activated - (rates.memory_loss[s] + rates.rejection) * memory
+        change[s, EFFECTOR] = 2.0 * activated + gain * effector - resting - tired
+        change[s, EXHAUSTED] = tired - (rates.exhausted_death + rates.rejection) * exhausted
+    out[-1] = rates.b_source - (rates.b_death + law.kill_hazard_b(rates, around)) * y[-1]
+
+
+@njit
+def around_all(rates: Rates, y: Numbers, days_since_lymphodepletion: float) -> law.Surroundings:
+    """What the cells of `y` are to one another."""
+    n, classes = rates.access.shape[0], rates.effector_division.shape[0]
+    return law.surroundings(rates, y[:n], y[n:-1].reshape(classes, 3), y[-1], days_since_lymphodepletion)
+
+
 def _compile(fingerprint: str) -> Callable[..., None]:
-    """Compile the right-hand side; the law's fingerprint is part of the key in numba's cache, as in `counts`."""
+    """Compile the right-hand side; the law's fingerprint is part of the key in numba's cache.
+
+    What it calls here has no cache of its own, which would not notice that the law has changed.
+    """
 
     @njit(cache=True, nogil=True)
     def derivative(rates: Rates, y: Numbers, days_since_lymphodepletion: float, out: Floats) -> None:
         """Change per day of every entry of `y` (leukaemia, CAR T, B cells), into `out`."""
         fingerprint  # noqa: B018  (keeps it a free variable)
-        n, classes = rates.access.shape[0], rates.effector_division.shape[0]
-        cells, car_t, b_cells = y[:n], y[n : n + 3 * classes].reshape(classes, 3), y[-1]
-        change = out[n : n + 3 * classes].reshape(classes, 3)
-        around = law.surroundings(rates, cells, car_t, b_cells, days_since_lymphodepletion)
-        out[:] = 0.0
-        for i in range(n):
-            gain = law.birth_hazard(rates, around, i) - rates.death - law.kill_hazard(rates, around, i)
-            out[i] += (gain - law.leave_hazard(rates, around, i)) * cells[i]
-            for r in range(rates.route_first[i], rates.route_first[i + 1]):
-                out[rates.route_to[r]] += law.route_hazard(rates, around, i, r) * cells[i]
-        for s in range(classes):
-            memory, effector, exhausted = car_t[s, MEMORY], car_t[s, EFFECTOR], car_t[s, EXHAUSTED]
-            activated = law.activation_hazard(rates, around, s) * memory  # each becomes two effectors
-            tired = law.exhaustion_hazard(rates, around, s) * effector
-            resting = rates.to_memory * effector
-            gain = law.effector_birth(rates, around, s) - rates.effector_death - rates.rejection
-            change[s, MEMORY] = resting - activated - (rates.memory_loss[s] + rates.rejection) * memory
-            change[s, EFFECTOR] = 2.0 * activated + gain * effector - resting - tired
-            change[s, EXHAUSTED] = tired - (rates.exhausted_death + rates.rejection) * exhausted
-        out[-1] = rates.b_source - (rates.b_death + law.kill_hazard_b(rates, around)) * b_cells
+        flow(rates, around_all(rates, y, days_since_lymphodepletion), y, out)
 
     return derivative
 

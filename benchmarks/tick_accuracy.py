@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullFormatter
-from mean_field import Floats, Numbers, enlarge, grow, solve
+from mean_field import Floats, Numbers, around_all, enlarge, flow, grow, solve
 from numba import njit
 
 from escape_abm import law
@@ -60,99 +59,56 @@ FEWEST_CELLS = 1e5
 SIMULATED, START, ONE_EVENT = "simulated", "surroundings of the start", "at most one event"
 
 
-def _compile(fingerprint: str) -> Callable[..., int]:
-    """Compile the recursions; the law's fingerprint is part of the key in numba's cache, as in `counts`."""
-
-    @njit(cache=True)
-    def switched(rates: Rates, around: Surroundings, cells: Numbers, car_t: Numbers, days: float) -> None:
-        """Let each cell leave its state at most once."""
-        inflow = np.zeros_like(cells)
-        for i in range(cells.shape[0]):
-            hazard = law.leave_hazard(rates, around, i)
-            if hazard > 0:
-                leaving = cells[i] * law.happens(hazard, days)
-                cells[i] -= leaving
-                for r in range(rates.route_first[i], rates.route_first[i + 1]):
-                    inflow[rates.route_to[r]] += leaving * law.route_hazard(rates, around, i, r) / hazard
-        cells += inflow
-        for s in range(car_t.shape[0]):
-            tired = law.exhaustion_hazard(rates, around, s)
-            activated = car_t[s, MEMORY] * law.happens(law.activation_hazard(rates, around, s), days)
-            leaving = car_t[s, EFFECTOR] * law.happens(rates.to_memory + tired, days)
-            resting = leaving * rates.to_memory / (rates.to_memory + tired)
-            car_t[s, MEMORY] += resting - activated
-            car_t[s, EFFECTOR] += 2 * activated - leaving
-            car_t[s, EXHAUSTED] += leaving - resting
-
-    @njit(cache=True)
-    def split(rates: Rates, around: Surroundings, cells: Numbers, car_t: Numbers, b: float, days: float) -> float:
-        """A tick of the law in these surroundings; returns the B cells."""
-        switched(rates, around, cells, car_t, 0.5 * days)
-        for i in range(cells.shape[0]):
-            net = law.birth_hazard(rates, around, i) - rates.death - law.kill_hazard(rates, around, i)
-            cells[i] *= math.exp(net * days)
-        hazard = rates.b_death + law.kill_hazard_b(rates, around)
-        for s in range(car_t.shape[0]):
-            net = law.effector_birth(rates, around, s) - rates.effector_death
-            car_t[s, EFFECTOR] *= math.exp(net * days)
-            car_t[s, MEMORY] *= math.exp(-rates.memory_loss[s] * days)
-            car_t[s, EXHAUSTED] *= math.exp(-rates.exhausted_death * days)
-        switched(rates, around, cells, car_t, 0.5 * days)
-        return b + (rates.b_source / hazard - b) * law.happens(hazard, days)
-
-    @njit(cache=True)
-    def one_event(rates: Rates, around: Surroundings, cells: Numbers, car_t: Numbers, b: float, days: float) -> float:
-        """A tick in which each cell has one event at most; returns the B cells."""
-        change = np.zeros_like(cells)
-        for i in range(cells.shape[0]):
-            birth, killed = law.birth_hazard(rates, around, i), law.kill_hazard(rates, around, i)
-            leave = law.leave_hazard(rates, around, i)
-            total = birth + rates.death + killed + leave
-            share = cells[i] * law.happens(total, days) / total
-            change[i] += share * (birth - rates.death - killed - leave)
-            for r in range(rates.route_first[i], rates.route_first[i + 1]):
-                change[rates.route_to[r]] += share * law.route_hazard(rates, around, i, r)
-        cells += change
-        for s in range(car_t.shape[0]):
-            birth, tired = law.effector_birth(rates, around, s), law.exhaustion_hazard(rates, around, s)
-            woken, lost = law.activation_hazard(rates, around, s), rates.memory_loss[s]
-            memory = car_t[s, MEMORY] * law.happens(woken + lost, days) / (woken + lost)
-            total = birth + rates.effector_death + tired + rates.to_memory
-            effector = car_t[s, EFFECTOR] * law.happens(total, days) / total
-            net = birth - rates.effector_death - tired - rates.to_memory
-            car_t[s, MEMORY] += effector * rates.to_memory - memory * (woken + lost)
-            car_t[s, EFFECTOR] += 2 * memory * woken + effector * net
-            car_t[s, EXHAUSTED] *= math.exp(-rates.exhausted_death * days)
-            car_t[s, EXHAUSTED] += effector * tired
-        return b + rates.b_source * days - b * law.happens(rates.b_death + law.kill_hazard_b(rates, around), days)
-
-    @njit(cache=True)
-    def recursion(
-        rates: Rates, tolerance: float, fixed_days: float, cells: Floats, car_t: Floats, b_cells: Floats
-    ) -> int:
-        """Fill the rows of the days after the first; ticks by tolerance, or of `fixed_days` and one event at most."""
-        fingerprint  # noqa: B018  (keeps it a free variable)
-        n, t, b, ticks = cells[0].copy(), car_t[0].copy(), b_cells[0], 0
-        for day in range(1, cells.shape[0]):
-            now = day - 1.0
-            while now < day:
-                around = law.surroundings(rates, n, t, b, now)
-                if fixed_days > 0:
-                    days = fixed_days
-                    b = one_event(rates, around, n, t, b, days)
-                else:
-                    days = law.tick_days(law.fastest_hazard(rates, around), tolerance, LONGEST_TICK_DAYS)
-                    days = min(days, day - now)
-                    b = split(rates, around, n, t, b, days)
-                now += days
-                ticks += 1
-            cells[day], car_t[day], b_cells[day] = n, t, b
-        return ticks
-
-    return recursion
+@njit
+def frozen(rates: Rates, around: Surroundings, y: Floats, days: float) -> None:
+    """Let the mean-field equations run in frozen surroundings, where they are linear: a Taylor series."""
+    term, out = y.copy(), np.empty_like(y)
+    for k in range(1, 40):
+        flow(rates, around, term, out)
+        if k > 1:
+            out[-1] -= rates.b_source  # a constant
+        term[:] = out * (days / k)
+        y += term
+        if np.abs(term).max() < 1e-12 * y.max():
+            break
 
 
-recursion = _compile(law.FINGERPRINT)
+@njit
+def one_event(rates: Rates, around: Surroundings, y: Floats, days: float) -> None:
+    """Let each cell have one event at most: of those that have one, the shares are as the hazards."""
+    n, hazard, out = rates.access.shape[0], np.empty_like(y), np.empty_like(y)
+    for i in range(n):
+        leaves = law.kill_hazard(rates, around, i) + law.leave_hazard(rates, around, i)
+        hazard[i] = law.birth_hazard(rates, around, i) + rates.death + leaves
+    for s in range(rates.memory_loss.shape[0]):
+        gone = rates.effector_death + rates.to_memory + law.exhaustion_hazard(rates, around, s)
+        hazard[n + 3 * s + MEMORY] = law.activation_hazard(rates, around, s) + rates.memory_loss[s]
+        hazard[n + 3 * s + EFFECTOR] = law.effector_birth(rates, around, s) + gone
+        hazard[n + 3 * s + EXHAUSTED] = rates.exhausted_death
+    hazard[-1] = rates.b_death + law.kill_hazard_b(rates, around)
+    flow(rates, around, y * -np.expm1(-hazard * days) / (hazard * days), out)
+    y += out * days
+
+
+@njit
+def recursion(rates: Rates, tolerance: float, fixed_days: float, path: Floats) -> int:
+    """Fill the rows of the days after the first; ticks by tolerance, or of `fixed_days` with one event at most."""
+    y, ticks = path[0].copy(), 0
+    for day in range(1, path.shape[0]):
+        now = day - 1.0
+        while now < day:
+            around, days = around_all(rates, y, now), fixed_days
+            if fixed_days > 0:
+                one_event(rates, around, y, days)
+            else:
+                days = law.tick_days(law.fastest_hazard(rates, around), tolerance, LONGEST_TICK_DAYS)
+                days = min(days, day - now)
+                frozen(rates, around, y, days)
+            now += days
+            ticks += 1
+        path[day] = y
+    return ticks
+
 
 # ------------------------------------------------------------------------------------------------- error of a course
 
@@ -182,10 +138,12 @@ def course_error(patient: Patient, settings: Settings) -> list[dict[str, Any]]:
         path = simulate(*treatment, follow_up_days=YEAR_DAYS, engine=engine, leukaemia=entry)
         judge(SIMULATED, tolerance, path.ticks, path.cells, path.car_t)
     rates = law.make_rates(large.biology, path.classes, infused=True)
+    n, rows = rates.access.size, len(exact.day)
+    course = np.hstack([exact.cells, exact.car_t.reshape(rows, -1), exact.b_cells[:, None]])
     rivals = [(START, t, 0.0) for t in FINER_TOLERANCES] + [(ONE_EVENT, days, days) for days in (0.5, 0.25)]
     for rule, tolerance, fixed in rivals:
-        course = exact.cells.copy(), exact.car_t.copy(), exact.b_cells.copy()  # of which only the first row is read
-        judge(rule, tolerance, recursion(rates, tolerance, fixed, *course), *course[:2])
+        ticks = recursion(rates, tolerance, fixed, course)
+        judge(rule, tolerance, ticks, course[:, :n], course[:, n:-1].reshape(exact.car_t.shape))
     return lines
 
 

@@ -110,32 +110,6 @@ def _routes(antigens: tuple[tuple[str, int], ...]) -> Iterator[Route]:
 
         return effect
 
-    for i, (name, _) in enumerate(antigens):
-        path = f"antigens.{name}."
-
-        def hit_rate(s: State, i: int = i, path: str = path) -> str:
-            return path + ("first_hit_per_division" if s.antigens[i].alleles == 2 else "last_hit_per_division")
-
-        def fixed(parameter: str) -> Callable[[State], str]:
-            return lambda _: parameter
-
-        yield Route(f"{name}_allele_loss", PER_DIVISION, hit_rate, hit(i), i)
-        yield Route(
-            f"{name}_silencing",
-            PER_DIVISION,
-            fixed(path + "silencing_per_division"),
-            show(i, ("high", "dim"), "silenced"),
-            i,
-        )
-        yield Route(
-            f"{name}_reactivation", PER_DAY, fixed(path + "reactivation_per_day"), show(i, ("silenced",), "high"), i
-        )
-        yield Route(f"{name}_dimming", PER_DAY, fixed(path + "dimming_per_day"), show(i, ("high",), "dim"), i)
-        yield Route(f"{name}_brightening", PER_DAY, fixed(path + "brightening_per_day"), show(i, ("dim",), "high"), i)
-        yield Route(
-            f"{name}_stripping", PER_CONTACT, fixed("killing.stripping_per_contact"), show(i, ("high",), "dim"), i
-        )
-
     def progenitor(becomes: bool) -> Callable[[State], State | None]:
         return lambda s: s._replace(progenitor=becomes) if s.lineage == B_LINEAGE and s.progenitor != becomes else None
 
@@ -146,11 +120,32 @@ def _routes(antigens: tuple[tuple[str, int], ...]) -> Iterator[Route]:
         gone = tuple(AntigenState(0, "lost") for _ in s.antigens)
         return None if s.lineage == MYELOID else State(MYELOID, gone, False, s.niche, s.origin)
 
-    yield Route("progenitor_entry", PER_DIVISION, lambda _: "leukaemia.progenitor_entry_per_division", progenitor(True))
-    yield Route("progenitor_exit", PER_DAY, lambda _: "leukaemia.progenitor_exit_per_day", progenitor(False))
-    yield Route("lineage_switch", PER_DIVISION, lambda _: "leukaemia.lineage_switch_per_division", switch)
-    yield Route("sanctuary_entry", PER_DAY, lambda _: "leukaemia.sanctuary_entry_per_day", niche(SANCTUARY))
-    yield Route("sanctuary_exit", PER_DAY, lambda _: "leukaemia.sanctuary_exit_per_day", niche(MARROW))
+    def fixed(parameter: str) -> Callable[[State], str]:
+        return lambda _: parameter
+
+    # Frequent routes first: an engine that shares those who leave among the routes is then soon done.
+    yield Route("sanctuary_exit", PER_DAY, fixed("leukaemia.sanctuary_exit_per_day"), niche(MARROW))
+    for i, (name, _) in enumerate(antigens):
+        back = fixed(f"antigens.{name}.brightening_per_day")
+        yield Route(f"{name}_brightening", PER_DAY, back, show(i, ("dim",), "high"), i)
+    yield Route("progenitor_exit", PER_DAY, fixed("leukaemia.progenitor_exit_per_day"), progenitor(False))
+    yield Route("sanctuary_entry", PER_DAY, fixed("leukaemia.sanctuary_entry_per_day"), niche(SANCTUARY))
+    for i, (name, _) in enumerate(antigens):
+        path = f"antigens.{name}."
+
+        def hit_rate(s: State, i: int = i, path: str = path) -> str:
+            return path + ("first_hit_per_division" if s.antigens[i].alleles == 2 else "last_hit_per_division")
+
+        strip, silence = fixed("killing.stripping_per_contact"), fixed(path + "silencing_per_division")
+        yield Route(f"{name}_stripping", PER_CONTACT, strip, show(i, ("high",), "dim"), i)
+        yield Route(f"{name}_dimming", PER_DAY, fixed(path + "dimming_per_day"), show(i, ("high",), "dim"), i)
+        yield Route(f"{name}_allele_loss", PER_DIVISION, hit_rate, hit(i), i)
+        yield Route(f"{name}_silencing", PER_DIVISION, silence, show(i, ("high", "dim"), "silenced"), i)
+        shown_again = show(i, ("silenced",), "high")
+        yield Route(f"{name}_reactivation", PER_DAY, fixed(path + "reactivation_per_day"), shown_again, i)
+    yield Route("lineage_switch", PER_DIVISION, fixed("leukaemia.lineage_switch_per_division"), switch)
+    # Last, and not rare: what rounding leaves over falls to the last route.
+    yield Route("progenitor_entry", PER_DIVISION, fixed("leukaemia.progenitor_entry_per_division"), progenitor(True))
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,9 +4,10 @@ The law is homogeneous: with every number of cells `FOLD` times as large, hazard
 times smaller. What remains between one run and the equations is the error of the ticks. Its size is not guessed: runs
 at a tolerance, its half and its quarter say what it is, and what is left of it after extrapolation.
 
-Surroundings of the middle of a tick make an error of second order. Where a cell can switch twice (back, or on), that it
-does so at most once in half a tick leaves an error of first order, and here, with rates made high for the sake of the
-test, it is the larger one: so the runs are extrapolated at order 1. Where each cell can switch once, order 2 is tested.
+Surroundings of the middle of a tick make an error of second order. Two things leave one of first order: that a cell
+switches at most once in half a tick, also where it could come back or go on, and that `law.expected` leaves out
+switching between leukaemic states. Rates are high here for the sake of the test, and make it the larger one: so the
+runs are extrapolated at order 1. Where each cell can switch once, order 2 is tested.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ FEWEST_CELLS = 1e10
 """Groups are compared while they have this many cells."""
 TOLERANCES = (1 / 8, 1 / 16, 1 / 32)
 ORDER, ORDER_ONCE = 1, 2
-"""Order of the ticks with every route open, and where each cell can switch once: what a half of the ticks showed."""
+"""Order of the ticks, as measured: with every route open, and where each cell can switch only once."""
 REGIMEN = Regimen(dose_cells=6e7, bridging_log10_kill=0.3, split_fractions=(0.4, 0.6), split_days=(0.0, 7.0))
 
 FIXED = {
