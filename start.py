@@ -80,6 +80,15 @@ def install() -> None:
     print("Installed.", flush=True)
 
 
+def run(command: "list[str]") -> int:
+    """Become the command where the system can, so that a signal to this process reaches it."""
+    if os.name == "posix":
+        os.chdir(ROOT)
+        sys.stdout.flush()
+        os.execv(command[0], command)
+    return subprocess.call(command, cwd=ROOT)
+
+
 def main(arguments: "list[str]") -> int:
     """Do what the first argument names, and return the exit code."""
     verb, rest = (arguments[0], arguments[1:]) if arguments else ("run", [])
@@ -90,12 +99,14 @@ def main(arguments: "list[str]") -> int:
     }
     if verb not in commands:
         asked = verb in ("-h", "--help", "help")
+        if not asked:
+            print(f"Unknown command {verb!r}.\n", file=sys.stderr)
         print(__doc__, file=sys.stdout if asked else sys.stderr)
         return 0 if asked else 2
     check_python()
     if not is_ready():
         install()
-    return subprocess.call([tool("python"), *commands[verb]], cwd=ROOT) if commands[verb] else 0
+    return run([tool("python"), *commands[verb]]) if commands[verb] else 0
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import Cohort
-from escape_abm.parameters import Biology, parameter_rows, references
+from escape_abm.parameters import Biology, Section, parameter_rows, references
+from escape_abm.products import Component, Construct
 from escape_abm.regimen import Regimen
 from escape_abm.settings import Engine
 from escape_abm.states import PER_CONTACT, PER_DAY, PER_DIVISION, alphabet_of
@@ -20,13 +21,22 @@ PREAMBLE = """# Parameters
 Written by `docs/make_tables.py` from the rows in `escape_abm/`; do not edit. Any of them is set on the command line by
 its name: `biology.killing.kill_per_day=2`. `allowed`: outside it the value is refused. `plausible`: what the evidence
 leaves open. Grade A: measured in patients; B: in vitro or in animals; C: fitted, tuned or assumed. Source `start` is
-the starting fit of the law: a place to start, not a measurement."""
+the starting fit of the law: a place to start, not a measurement. Besides, a run has `seed`, `follow_up_months`, `workers`,
+`trajectories.patients` and `trajectories.every_days`."""
 
 
 def parameters_page() -> str:
     """Every parameter with value, unit, ranges, grade and source, and the list of sources."""
     lines = [PREAMBLE]
-    sections = {"biology": Biology(), "cohort": Cohort(), "regimen": Regimen(), "clinic": Clinic(), "engine": Engine()}
+    construct = Construct(antigen="cd19")
+    sections: dict[str, Section] = {
+        "biology": Biology(),
+        "cohort": Cohort(),
+        "regimen": Regimen(),
+        "clinic": Clinic(),
+        "engine": Engine(),
+        "product.components.NAME": Component(constructs={"NAME": construct}),
+    }
     for name, section in sections.items():
         lines += ["", f"## {name}", "", "| parameter | value | unit | allowed | plausible | grade | source | meaning |"]
         lines += ["| --- | --- | --- | --- | --- | --- | --- | --- |"]

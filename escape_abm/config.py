@@ -6,6 +6,7 @@ Nothing else in the package imports Hydra. A notebook calls `compose(["product=t
 from __future__ import annotations
 
 import functools
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -28,6 +29,10 @@ from escape_abm.regimen import Regimen
 from escape_abm.settings import Engine, Settings, Trajectories, Trial, make_settings
 
 Task = Callable[[Settings, Path], None]
+SEVERAL = (
+    "For a run of each, add -m (--multirun) and write a,b,c. To compare products on the same patients: product=A "
+    "comparators=none +product@comparators.b=B +product@comparators.c=C"
+)
 
 
 def conf_dir() -> str:
@@ -78,18 +83,41 @@ def compose(overrides: Sequence[str] = (), config_name: str = "config") -> Setti
 
 
 def _checked(overrides: Sequence[str], config_name: str) -> Settings:
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        if isinstance(override.value(), list) and (Path(conf_dir()) / override.key_or_group).is_dir():
+            raise InputError(f"{override.input_line}: {override.key_or_group} takes one choice. {SEVERAL}")
     try:
         composed = hydra.compose(config_name=config_name, overrides=list(overrides))
     except (ConfigCompositionException, HydraException, OmegaConfBaseException) as error:
         raise InputError(_explain(error, overrides, config_name)) from None
-    return from_config(composed)
+    return from_config(composed, config_name)
 
 
-def from_config(composed: DictConfig) -> Settings:
-    """Settings from a composed configuration."""
+def from_config(composed: DictConfig, config_name: str) -> Settings:
+    """Settings from a composed configuration; what a trial published is kept only beside its own patients."""
+    settings = _plain_settings(composed)
+    if settings.trial.published and not _same_trial(settings, _trial_settings(settings.trial.name, config_name)):
+        trial = settings.trial.model_copy(update={"published": ()})
+        settings = settings.model_copy(update={"trial": trial})
+    return settings
+
+
+def _plain_settings(composed: DictConfig) -> Settings:
     data = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(data, dict)
     return make_settings({str(k): v for k, v in data.items() if k != "hydra"})
+
+
+@cache
+def _trial_settings(name: str, config_name: str) -> Settings:
+    """A trial as its file describes it."""
+    return _plain_settings(hydra.compose(config_name=config_name, overrides=[f"trial={name}"]))
+
+
+def _same_trial(one: Settings, two: Settings) -> bool:
+    """Whether the patients and their treatment are the same, whatever their number."""
+    same_size = one.cohort.model_copy(update={"size": two.cohort.size})
+    return (same_size, one.regimen, one.clinic, one.product) == (two.cohort, two.regimen, two.clinic, two.product)
 
 
 def _explain(error: Exception, overrides: Sequence[str], config_name: str) -> str:
@@ -102,6 +130,9 @@ def _explain(error: Exception, overrides: Sequence[str], config_name: str) -> st
     text = str(error).strip()
     if cause is not None and str(cause).strip() and str(cause).strip() not in text:
         text += "\n" + str(cause).strip().splitlines()[0]
+    if "Ambiguous value" in text:
+        which = next((o for o in overrides if "," in o), "")
+        return f"{which}: this is several values. {SEVERAL}"
     if "Could not override" not in text:
         return text
     plain = OmegaConf.to_container(hydra.compose(config_name=config_name), resolve=False)
@@ -161,6 +192,11 @@ def launch(task: Task, config_name: str = "config") -> None:
 
     @functools.wraps(task)
     def job(composed: DictConfig) -> None:
-        task(from_config(composed), Path(HydraConfig.get().runtime.output_dir))
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        try:
+            task(from_config(composed, config_name), folder)
+        except KeyboardInterrupt:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise SystemExit(130) from None
 
     hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(job)()

@@ -6,6 +6,7 @@ hatches or dashes where grey print would not tell them apart.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from matplotlib.ticker import LogLocator, MultipleLocator, PercentFormatter
 from escape_abm.endpoints import ANTIGEN_NEGATIVE, ANTIGEN_POSITIVE, RELAPSE_KINDS
 from escape_abm.settings import DAYS_PER_MONTH, Published
 from escape_abm.states import LINEAGE_SWITCH
-from escape_abm.survival import cumulative_incidence
+from escape_abm.survival import cumulative_incidence, percent, proportion
 from escape_abm.trial import causes_of_failure
 
 BLUE, VERMILION, PURPLE, GREEN = "#0072B2", "#D55E00", "#CC79A7", "#009E73"
@@ -30,6 +31,7 @@ ORANGE, SKY, YELLOW, GREY, BLACK = "#E69F00", "#56B4E9", "#F0E442", "#8C8C8C", "
 
 OUTCOMES = {
     "in remission": ("#E3EFEA", ""),
+    "in remission, MRD-positive": ("#B5D3C7", ""),
     "antigen-positive relapse": (BLUE, ""),
     "antigen-negative relapse": (VERMILION, "////"),
     "lineage switch": (PURPLE, "...."),
@@ -44,7 +46,7 @@ MECHANISM_STYLE = {
     "antigen low": (YELLOW, ""),
     "sanctuary": (PURPLE, "xx"),
     "CAR T lost": (BLUE, ""),
-    "rejected": ("#003D66", "||"),
+    "rejected": ("#003D66", ""),
     "exhausted": (GREEN, "--"),
     "outgrown": (SKY, ""),
 }
@@ -78,6 +80,7 @@ STYLE: Any = {
     "axes.spines.right": False,
 }
 WIDTH_INCHES = 7.1  # two columns of a journal
+MRD_LIMIT = 1e-4  # of the marrow: where remission is drawn as MRD-positive
 
 
 def _canvas(height: float, rows: int = 1, columns: int = 1, **kwargs: Any) -> tuple[Figure, np.ndarray[Any, Any]]:
@@ -99,99 +102,71 @@ def _months(follow_up: float = 12) -> MultipleLocator:
 
 def outcome_of(patients: pd.DataFrame) -> pd.Series[str]:
     """Where each patient stands at the end of follow-up: the first failure counts."""
-    out = pd.Series("in remission", index=patients.index)
+    residual = patients["blast_fraction_last"] >= MRD_LIMIT
+    out = pd.Series("in remission", index=patients.index).mask(residual, "in remission, MRD-positive")
     out[~patients["complete_remission"]] = "no remission"
     for kind in RELAPSE_KINDS:
         label = kind if kind == LINEAGE_SWITCH else f"{kind} relapse"
         out[(patients["relapse_kind"] == kind).fillna(False).astype(bool)] = label
     treatment = (patients["cause_of_death"] == "treatment").fillna(False).astype(bool)
-    out[treatment] = "death in remission"
-    out[treatment & ~patients["complete_remission"]] = "no remission"
+    out[treatment & patients["complete_remission"]] = "death in remission"
     return out
 
 
-def outcomes_by_product(patients: pd.DataFrame, labels: dict[str, str], months: float) -> tuple[Figure, pd.DataFrame]:
-    """Stacked bars: what became of all patients by the end of follow-up, a bar for each product."""
-    share = (
-        pd.crosstab(patients["arm"], outcome_of(patients), normalize="index")
-        .reindex(index=list(labels), columns=list(OUTCOMES))
-        .fillna(0.0)
-    )
+def _stacked(
+    share: pd.DataFrame, style: dict[str, tuple[str, str]], labels: dict[str, str], numbers: bool
+) -> tuple[Figure, Axes]:
+    """Horizontal stacked bars: a row for each product, a piece for each column that occurs; numbers in % if wanted."""
     with mpl.rc_context(STYLE):
-        figure, axes = _canvas(0.36 * len(labels) + 1.25)
+        figure, axes = _canvas(0.36 * len(labels) + 1.35)
         ax: Axes = axes[0, 0]
         left = np.zeros(len(share))
-        for outcome, (colour, hatch) in OUTCOMES.items():
-            width = share[outcome].to_numpy()
-            bars = ax.barh(
-                range(len(share)),
-                width,
-                left=left,
-                color=colour,
-                hatch=hatch,
-                edgecolor="white",
-                linewidth=0.5,
-                label=outcome,
-            )
-            for bar, w in zip(bars, width, strict=True):
-                if w >= 0.035:
-                    pale = outcome == "in remission"
-                    text = ax.text(
-                        bar.get_x() + w / 2, bar.get_y() + bar.get_height() / 2, f"{100 * w:.0f}",
-                        ha="center", va="center", fontsize=7, color=BLACK if pale else "white",
-                    )  # fmt: skip
+        for name, (colour, hatch) in style.items():
+            width = share[name].to_numpy(dtype=float)
+            if not width.any():
+                continue
+            ax.barh(range(len(share)), width, 0.8, left, color=colour, hatch=hatch, ec="white", lw=0.5, label=name)
+            for row, w in enumerate(width):
+                if numbers and w >= 0.035:
+                    ink = BLACK if name.startswith("in remission") else "white"
+                    text = ax.text(left[row] + w / 2, row, percent(w), ha="center", va="center", fontsize=7, color=ink)
                     if hatch:
                         text.set_bbox({"facecolor": colour, "edgecolor": "none", "pad": 0.8})
             left += width
         ax.set_yticks(range(len(share)), [labels[a] for a in share.index])
-        ax.invert_yaxis()
-        ax.set_xlim(0, 1)
-        ax.xaxis.set_major_formatter(PercentFormatter(1.0))
-        n = int(patients.groupby("arm", sort=False).size().iloc[0])
-        ax.set_xlabel(f"Patients at {months:g} months (numbers in %; the same {n} virtual patients under each product)")
+        ax.set_ylim(len(share) - 0.5, -0.5)
+        ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
-        figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
-    table = share.rename_axis(columns=None).reset_index().melt(id_vars="arm", var_name="outcome", value_name="fraction")
-    return figure, table
+        handles, names = ax.get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper center", ncols=min(4, len(names)), frameon=False)
+    return figure, ax
+
+
+def _long(share: pd.DataFrame, name: str) -> pd.DataFrame:
+    return share.rename_axis(columns=None).reset_index().melt(id_vars="arm", var_name=name, value_name="fraction")
+
+
+def outcomes_by_product(patients: pd.DataFrame, labels: dict[str, str], months: float) -> tuple[Figure, pd.DataFrame]:
+    """What became of all patients by the end of follow-up, a bar for each product."""
+    share = pd.crosstab(patients["arm"], outcome_of(patients), normalize="index")
+    share = share.reindex(index=list(labels), columns=list(OUTCOMES)).fillna(0.0)
+    figure, ax = _stacked(share, OUTCOMES, labels, numbers=True)
+    ax.set_xlim(0, 1)
+    n = patients["patient"].nunique()
+    ax.set_xlabel(f"Patients at {months:g} months (numbers in %; the same {n} virtual patients under each product)")
+    return figure, _long(share, "outcome")
 
 
 def mechanisms_by_product(patients: pd.DataFrame, labels: dict[str, str]) -> tuple[Figure, pd.DataFrame]:
-    """Stacked bars: why patients relapsed, a bar for each product, in % of all patients."""
-    n = int(patients.groupby("arm", sort=False).size().iloc[0])
-    share = (
-        patients.groupby(["arm", "relapse_mechanism"]).size().unstack(fill_value=0)
-        .reindex(index=list(labels), columns=list(MECHANISM_STYLE), fill_value=0) / n
-    )  # fmt: skip
-    with mpl.rc_context(STYLE):
-        figure, axes = _canvas(0.36 * len(labels) + 1.25)
-        ax: Axes = axes[0, 0]
-        left = np.zeros(len(share))
-        for mechanism, (colour, hatch) in MECHANISM_STYLE.items():
-            width = share[mechanism].to_numpy(dtype=float)
-            ax.barh(
-                range(len(share)),
-                width,
-                left=left,
-                color=colour,
-                hatch=hatch,
-                edgecolor="white",
-                linewidth=0.5,
-                label=mechanism,
-            )
-            left += width
-        ax.set_yticks(range(len(share)), [labels[a] for a in share.index])
-        ax.invert_yaxis()
-        ax.set_xlim(0, max(0.05, 1.03 * float(left.max())))
-        ax.xaxis.set_major_formatter(PercentFormatter(1.0))
-        ax.set_xlabel(f"Relapses in % of the same {n} virtual patients, by what let them happen")
-        ax.tick_params(axis="y", length=0)
-        ax.spines["left"].set_visible(False)
-        figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False)
-    table = (
-        share.rename_axis(columns=None).reset_index().melt(id_vars="arm", var_name="mechanism", value_name="fraction")
-    )
-    return figure, table
+    """Why patients relapsed, a bar for each product, in % of all patients."""
+    n = patients["patient"].nunique()
+    counted = patients.groupby(["arm", "relapse_mechanism"]).size().unstack(fill_value=0)
+    share = counted.reindex(index=list(labels), columns=list(MECHANISM_STYLE), fill_value=0) / n
+    figure, ax = _stacked(share, MECHANISM_STYLE, labels, numbers=False)
+    ax.set_xlim(0, max(0.05, 1.03 * float(share.sum(axis=1).max())))
+    ax.set_xlabel(f"Relapses by what let them happen, in % of the same {n} virtual patients under each product")
+    return figure, _long(share, "mechanism")
 
 
 def _whiskers(point: Published) -> list[list[float]] | None:
@@ -212,7 +187,7 @@ def incidence_by_product(
     rows = -(-len(labels) // columns)
     tables = []
     with mpl.rc_context(STYLE):
-        figure, axes = _canvas(1.75 * rows + 0.55, rows, columns, sharex=True, sharey=True)
+        figure, axes = _canvas(1.75 * rows + 0.95, rows, columns, sharex=True, sharey=True)
         for ax, (arm, label) in zip(axes.flat, labels.items(), strict=False):
             responders = patients[(patients["arm"] == arm) & patients["complete_remission"]]
             ax.set_title(label, loc="left")
@@ -236,7 +211,7 @@ def incidence_by_product(
                 tables.append(curve.assign(arm=arm, kind=kind).drop(columns="cause"))
         first = axes.flat[0]
         for point in published:
-            if point.endpoint == "cumulative_incidence_antigen_negative" and point.month is not None:
+            if point.endpoint == "cumulative_incidence_antigen_negative" and (point.month or math.inf) <= months:
                 first.errorbar(
                     point.month, point.estimate,
                     yerr=_whiskers(point),
@@ -246,11 +221,12 @@ def incidence_by_product(
         for ax in axes.flat[len(labels) :]:
             ax.set_visible(False)
         for ax in axes.flat:
-            ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+            ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
             ax.set_xlim(0, months)
             ax.set_ylim(bottom=0)
             ax.xaxis.set_major_locator(_months(months))
-        figure.supxlabel("Months from infusion", fontsize=8)
+        for ax in axes.flat[max(0, len(labels) - columns) : len(labels)]:
+            ax.set_xlabel("Months from infusion")
         figure.supylabel("Cumulative incidence of relapse", fontsize=8)
         figure.legend(*first.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
     return figure, pd.concat(tables, ignore_index=True)[["arm", "kind", "day", "estimate", "lower", "upper"]]
@@ -267,12 +243,6 @@ def _course_group(group: str) -> str | None:
     return None
 
 
-def _fate(patients: pd.DataFrame) -> pd.Series[str]:
-    """Outcome, with residual disease told apart in remission."""
-    fate = outcome_of(patients)
-    return fate.mask((fate == "in remission") & (patients["blast_fraction_last"] >= 1e-4), "in remission, MRD-positive")
-
-
 def telling_cases(
     patients: pd.DataFrame, kept: Sequence[int], arms: Sequence[str], n_patients: int, n_arms: int
 ) -> tuple[list[int], list[str]]:
@@ -281,7 +251,7 @@ def telling_cases(
     The first product is always there.
     """
     among = patients[patients["patient"].isin(kept)]
-    fates = among.assign(fate=_fate(among)).pivot(index="patient", columns="arm", values="fate")
+    fates = among.assign(fate=outcome_of(among)).pivot(index="patient", columns="arm", values="fate")
 
     def choose(table: pd.DataFrame, worth: pd.Series[int], chosen: list[Any], n: int) -> list[Any]:
         while len(chosen) < min(n, len(table)):
@@ -297,11 +267,15 @@ def telling_cases(
 
 
 def courses(
-    trajectories: pd.DataFrame, patients: pd.DataFrame, labels: dict[str, str], n_patients: int = 3, n_arms: int = 4
+    trajectories: pd.DataFrame, patients: pd.DataFrame, labels: dict[str, str], limits: dict[str, float]
 ) -> tuple[Figure, pd.DataFrame]:
-    """The course of a few patients (rows) under a few products (columns): cells by phenotype, CAR T, normal B cells."""
+    """The course of three patients (rows) under four products (columns): cells by phenotype, CAR T, normal B cells.
+
+    Patients and products are those whose fates differ most (`telling_cases`). `limits` are numbers of cells with a
+    name, drawn as lines.
+    """
     kept = sorted(int(i) for i in trajectories["patient"].unique())
-    chosen, arms = telling_cases(patients, kept, list(labels), n_patients, n_arms)
+    chosen, arms = telling_cases(patients, kept, list(labels), n_patients=3, n_arms=4)
     data = trajectories[trajectories["patient"].isin(chosen) & trajectories["arm"].isin(arms)].copy()
     data["line"] = data["group"].map(_course_group)
     data = data.dropna(subset="line")
@@ -317,9 +291,16 @@ def courses(
                     ax.plot(
                         line["day"] / DAYS_PER_MONTH, cells, color=colour, linestyle=dashes, linewidth=width, label=name
                     )
+                for name, cells_at in limits.items():
+                    ax.axhline(cells_at, color="#AAAAAA", linewidth=0.6, zorder=0)
+                    if arm == arms[-1]:
+                        at = (1.01, cells_at)
+                        ax.annotate(
+                            name, at, xycoords=("axes fraction", "data"), fontsize=6, va="center", color="#666666"
+                        )
                 record = patients[(patients["patient"] == patient) & (patients["arm"] == arm)]
                 ax.text(
-                    0.98, 0.97, _fate(record).iloc[0], transform=ax.transAxes, ha="right", va="top", fontsize=7,
+                    0.98, 0.97, outcome_of(record).iloc[0], transform=ax.transAxes, ha="right", va="top", fontsize=7,
                     bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
                 )  # fmt: skip
                 ax.set_yscale("log")
@@ -331,7 +312,8 @@ def courses(
             ax.set_title(labels[arm])
         for row, patient in zip(axes, chosen, strict=True):
             row[0].set_ylabel(f"Patient {patient}: cells")
-        figure.supxlabel("Months from infusion", fontsize=8)
+        for ax in axes[-1]:
+            ax.set_xlabel("Months from infusion")
         used = [name for name in COURSE_STYLE if (lines["line"] == name).any()]
         handles = [
             Line2D([], [], color=COURSE_STYLE[u][0], linestyle=COURSE_STYLE[u][1], linewidth=COURSE_STYLE[u][2])
@@ -341,34 +323,55 @@ def courses(
     return figure, pd.DataFrame(lines)
 
 
-def antigen_negative_by_product(summary: pd.DataFrame, labels: dict[str, str]) -> tuple[Figure, pd.DataFrame]:
-    """The answer in one picture: antigen-negative and antigen-positive relapse at the last month, by product."""
-    wanted = {
-        "cumulative_incidence_antigen_negative": ANTIGEN_NEGATIVE,
-        "cumulative_incidence_antigen_positive": ANTIGEN_POSITIVE,
-    }
-    table = summary[summary["endpoint"].isin(wanted)]
-    month = table["month"].max()
-    table = table[table["month"] == month].assign(kind=table["endpoint"].map(wanted)).reset_index(drop=True)
+def relapse_by_product(patients: pd.DataFrame, labels: dict[str, str], months: float) -> tuple[Figure, pd.DataFrame]:
+    """The answer in one picture: relapse of all patients, the same under each product, by what they entered with.
+
+    Patients whose leukaemia lacked an antigen in part at entry are shown apart: their antigen-negative relapse is the
+    disease that they came with.
+    """
+    day = months * DAYS_PER_MONTH
+    entered = patients["antigen_negative_at_entry"]
+    groups = [
+        ("antigen-positive at entry", ANTIGEN_NEGATIVE, ~entered, "o", VERMILION, VERMILION),
+        ("antigen-positive at entry", ANTIGEN_POSITIVE, ~entered, "s", BLUE, "white"),
+        ("antigen-negative at entry", ANTIGEN_NEGATIVE, entered, "^", "#7A2E00", "white"),
+    ]
+    groups = [g for g in groups if g[2].any()]
+    tables = []
     with mpl.rc_context(STYLE):
-        figure, axes = _canvas(0.34 * len(labels) + 0.95)
+        figure, axes = _canvas(0.4 * len(labels) + 1.25)
         ax: Axes = axes[0, 0]
-        for shift, kind, marker in ((-0.13, ANTIGEN_NEGATIVE, "o"), (0.13, ANTIGEN_POSITIVE, "s")):
-            here = table[table["kind"] == kind].set_index("arm").reindex(list(labels))
-            y = np.arange(len(labels)) + shift
+        for i, (entry, kind, mask, marker, colour, face) in enumerate(groups):
+            rows = []
+            for arm in labels:
+                here = patients[(patients["arm"] == arm) & mask]
+                hit = (here["relapse_kind"] == kind).fillna(False).astype(bool) & (here["day_relapse"] <= day)
+                rows.append((arm, entry, kind, *proportion(int(hit.sum()), len(here))))
+            table = pd.DataFrame(rows, columns=["arm", "entry", "kind", "estimate", "lower", "upper", "n"])
+            tables.append(table)
             ax.errorbar(
-                here["estimate"], y, xerr=[here["estimate"] - here["lower"], here["upper"] - here["estimate"]],
-                fmt=marker, color=RELAPSE_STYLE[kind][0], markersize=4.5, capsize=2, linewidth=1.2,
-                markerfacecolor="white" if kind == ANTIGEN_POSITIVE else None, label=f"{kind} relapse",
+                table["estimate"], np.arange(len(labels)) + 0.22 * (i - (len(groups) - 1) / 2),
+                xerr=[table["estimate"] - table["lower"], table["upper"] - table["estimate"]],
+                fmt=marker, color=colour, markersize=4.5, capsize=2, linewidth=1.2, markerfacecolor=face, clip_on=False,
+                label=f"{kind} relapse, {entry} (n = {table['n'].iloc[0]})",
             )  # fmt: skip
         ax.set_yticks(range(len(labels)), list(labels.values()))
-        ax.invert_yaxis()
+        ax.set_ylim(len(labels) - 0.5, -0.5)
         ax.set_xlim(left=0)
-        ax.xaxis.set_major_formatter(PercentFormatter(1.0))
+        ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         ax.grid(axis="x", color="#DDDDDD", linewidth=0.6)
         ax.set_axisbelow(True)
-        ax.set_xlabel(f"Cumulative incidence at {month:g} months in patients in CR, 95 % interval")
-        figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
+        ax.set_xlabel(f"Patients with relapse by {months:g} months, in % of all in the group, 95 % interval")
+        figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=1, frameon=False)
         sns.despine(ax=ax, left=True)
         ax.tick_params(axis="y", length=0)
-    return figure, table.drop(columns="endpoint")
+    return figure, pd.concat(tables, ignore_index=True)
+
+
+def stamp(figure: Figure, text: str) -> None:
+    """A line at the foot of a picture that travels with it: what it is of."""
+    with mpl.rc_context(STYLE):
+        engine = figure.get_layout_engine()
+        if engine is not None:
+            engine.set(rect=(0, 0.14 / figure.get_figheight(), 1, 1 - 0.14 / figure.get_figheight()))  # type: ignore[call-arg]
+        figure.text(0.995, 0.02 / figure.get_figheight(), text, ha="right", va="bottom", fontsize=5.5, color="#666666")

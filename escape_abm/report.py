@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from escape_abm import __version__
 from escape_abm.settings import Settings
-from escape_abm.trial import TrialResult, months_of
+from escape_abm.survival import Estimate, percent
+from escape_abm.trial import TrialResult, estimate, months_of
+
+AT_ASSESSMENT = ("complete_remission", "mrd_negative", "mrd_negative_ngs")
 
 
 @contextmanager
@@ -33,14 +37,18 @@ def progress(settings: Settings) -> Iterator[Callable[[int], None]]:
         yield lambda done: bar.update(task, advance=done)
 
 
-def _cell(summary: pd.DataFrame, arm: str, endpoint: str, month: float | None) -> str:
-    here = summary[(summary["arm"] == arm) & (summary["endpoint"] == endpoint)]
-    if month is not None:
-        here = here[here["month"] == month]
-    if here.empty or pd.isna(here["estimate"].iloc[0]):
+def about(settings: Settings) -> str:
+    """One line that says what a picture is of."""
+    return (
+        f"Simulated with escape_abm {__version__}, not calibrated. {settings.trial.label}; {settings.cohort.size} "
+        f"virtual patients, seed {settings.seed}."
+    )
+
+
+def _cell(value: Estimate) -> str:
+    if math.isnan(value.estimate):
         return "-"
-    line = here.iloc[0]
-    return f"{100 * line['estimate']:.0f}\n{100 * line['lower']:.0f}-{100 * line['upper']:.0f}"
+    return f"{percent(value.estimate)}\n{percent(value.lower)}-{percent(value.upper)}"
 
 
 def show(result: TrialResult, settings: Settings, folder: Path) -> None:
@@ -55,43 +63,43 @@ def show(result: TrialResult, settings: Settings, folder: Path) -> None:
             padding=(0, 1, 0, 0),
             show_edge=False,
             caption=(
-                f"% and 95 % interval. CR, MRD and survival: of all patients. Antigen-negative, antigen-positive and "
-                f"lineage switch: relapse by {last:g} months of patients in CR."
+                "% and 95 % interval. Relapse: cumulative incidence in patients in CR, who differ between products. "
+                "Others: of all patients."
             ),
             title_justify="left",
             caption_justify="left",
         )
         table.add_column("product", no_wrap=True)
+        relapse, survival = f"relapse\n{last:g} mo", f"{last:g} mo"
         columns = {
             "CR": ("complete_remission", settings.assessment_month),
             "MRD-\nnegative": ("mrd_negative", settings.assessment_month),
-            "antigen-\nnegative": ("cumulative_incidence_antigen_negative", last),
-            "antigen-\npositive": ("cumulative_incidence_antigen_positive", last),
-            "lineage\nswitch": ("cumulative_incidence_lineage_switch", last),
-            "EFS": ("event_free_survival", last),
-            "OS": ("overall_survival", last),
+            f"antigen-\nnegative\n{relapse}": ("cumulative_incidence_antigen_negative", last),
+            f"antigen-\npositive\n{relapse}": ("cumulative_incidence_antigen_positive", last),
+            f"lineage\nswitch\n{relapse}": ("cumulative_incidence_lineage_switch", last),
+            f"EFS\n{survival}": ("event_free_survival", last),
+            f"OS\n{survival}": ("overall_survival", last),
         }
         for name in columns:
             table.add_column(name, justify="right", no_wrap=True)
+        estimates = {line[:3]: Estimate(*line[3:]) for line in result.summary.itertuples(index=False, name=None)}
         for arm in settings.arms:
-            cells = [_cell(result.summary, arm.name, endpoint, month) for endpoint, month in columns.values()]
-            table.add_row(arm.name, *cells)
+            read = [estimates[arm.name, endpoint, month] for endpoint, month in columns.values()]
+            table.add_row(arm.name, *map(_cell, read))
         console.print(table)
-    if settings.published:
+    if settings.trial.published:
         _show_published(console, result, settings)
     console.print(f"\nResults: {folder}", highlight=False, soft_wrap=True)
-    console.print(
-        "  figures/antigen_negative_relapse.png first; summary.csv for every endpoint; contrasts.csv for products "
-        f"against {settings.product.name} on the same patients",
-        highlight=False,
-        soft_wrap=True,
-    )
+    hint = "  figures/relapse_by_product.png first; summary.csv for every endpoint"
+    if len(settings.arms) > 1:
+        hint += f"; contrasts.csv for products against {settings.product.name} on the same patients"
+    console.print(hint, highlight=False, soft_wrap=True)
 
 
 def _show_published(console: Console, result: TrialResult, settings: Settings) -> None:
     table = Table(
         title=f"Published for {settings.trial.label}, and simulated here",
-        caption="% and 95 % interval. The biology is not fitted to this trial.",
+        caption="% and 95 % interval. The biology is a starting fit, not fitted to this trial.",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         show_edge=False,
@@ -100,24 +108,15 @@ def _show_published(console: Console, result: TrialResult, settings: Settings) -
     )
     for name in ("endpoint", "month", "published", "n", "simulated"):
         table.add_column(name, justify="left" if name == "endpoint" else "right", no_wrap=True)
-    months = months_of(settings.follow_up_months)
-    for point in settings.published:
-        read = (
-            None
-            if point.month is None
-            else min((m for m in months), key=lambda m: abs(m - (point.month or 0)), default=None)
-        )
-        if point.endpoint in ("complete_remission", "mrd_negative"):
-            read = settings.assessment_month
-        said = f"{100 * point.estimate:.0f}"
+    for point in settings.trial.published:
+        if (point.month or 0) > settings.follow_up_months:
+            continue
+        read = settings.assessment_month if point.endpoint in AT_ASSESSMENT else point.month
+        said = percent(point.estimate)
         if point.lower is not None and point.upper is not None:
-            said += f"\n{100 * point.lower:.0f}-{100 * point.upper:.0f}"
+            said += f"\n{percent(point.lower)}-{percent(point.upper)}"
         at = "" if point.month is None else f"{point.month:g}" + ("" if read == point.month else f"; here {read:g}")
-        table.add_row(
-            point.endpoint.replace("cumulative_incidence", "incidence"),
-            at,
-            said,
-            str(point.n),
-            _cell(result.summary, settings.product.name, point.endpoint, read),
-        )
+        here = estimate(result.patients, settings.product.name, point.endpoint, read or 0, settings.assessment_month)
+        name = point.endpoint.replace("cumulative_incidence", "incidence")
+        table.add_row(name, at, said, str(point.n), _cell(here))
     console.print(table)

@@ -68,8 +68,6 @@ class Trial(Section):
 
     name: str = "none"
     label: str = "No trial"
-    product: str = ""
-    """Name of the product that the published results are of."""
     published: tuple[Published, ...] = ()
 
 
@@ -99,11 +97,6 @@ class Settings(Section):
     def assessment_month(self) -> int:
         """Month under which the response assessment is tabulated."""
         return max(1, round(self.clinic.assessment_day / DAYS_PER_MONTH))
-
-    @property
-    def published(self) -> tuple[Published, ...]:
-        """What the trial published of the product that is run."""
-        return self.trial.published if self.trial.product == self.product.name else ()
 
     @property
     def arms(self) -> tuple[Product, ...]:

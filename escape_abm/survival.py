@@ -47,6 +47,11 @@ class Difference(NamedTuple):
     """Patients per arm with which an unpaired comparison would have the same standard error."""
 
 
+def percent(share: float) -> str:
+    """A share in whole per cent, halves upwards, the same in tables and in pictures."""
+    return f"{math.floor(100 * share + 0.5 + 1e-9):d}"
+
+
 def proportion(events: int, n: int) -> Estimate:
     """Share of patients with an event, with the exact interval of Clopper and Pearson 1934."""
     if not 0 <= events <= n:

@@ -198,6 +198,12 @@ def _endpoints(p: pd.DataFrame, months: Iterable[float], assess_month: int) -> I
         yield "b_cell_aplasia", month, survival_at(recovery_days, recovered, day)
 
 
+def estimate(patients: pd.DataFrame, arm: str, endpoint: str, month: float, assessment_month: int = 1) -> Estimate:
+    """One endpoint of one arm at any month (the month is ignored where none applies)."""
+    read = _endpoints(patients[patients["arm"] == arm], [month], assessment_month)
+    return next(value for name, _, value in read if name == endpoint)
+
+
 def summarise(
     patients: pd.DataFrame, arms: Iterable[str], follow_up_months: float, assessment_month: int = 1
 ) -> pd.DataFrame:

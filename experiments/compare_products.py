@@ -27,13 +27,17 @@ def compare(settings: Settings, folder: Path) -> None:
     labels = {arm.name: arm.label for arm in settings.arms}
     months = settings.follow_up_months
     pictures = {
-        "antigen_negative_relapse": figures.antigen_negative_by_product(result.summary, labels),
+        "relapse_by_product": figures.relapse_by_product(result.patients, labels, months),
         "outcomes_by_product": figures.outcomes_by_product(result.patients, labels, months),
         "mechanisms_by_product": figures.mechanisms_by_product(result.patients, labels),
-        "cumulative_incidence": figures.incidence_by_product(result.patients, labels, months, settings.published),
+        "cumulative_incidence": figures.incidence_by_product(result.patients, labels, months, settings.trial.published),
     }
     if len(result.trajectories):
-        pictures["courses"] = figures.courses(result.trajectories, result.patients, labels)
+        clinic = settings.clinic
+        lines = {"5 % blasts": clinic.marrow_cells(0.05), "MRD 1e-4": clinic.marrow_cells(1e-4)}
+        pictures["courses"] = figures.courses(result.trajectories, result.patients, labels, lines)
+    for figure, _ in pictures.values():
+        figures.stamp(figure, report.about(settings))
     results.write_run(folder, result, settings, pictures, time.perf_counter() - began)
     report.show(result, settings, folder)
 

@@ -60,8 +60,13 @@ def test_default_is_the_real_trial() -> None:
     assert settings.trial.name == "auto1_22"
     assert settings.cohort.negative_patients_fraction == 0.25
     assert len(settings.arms) >= 8
-    assert settings.published
-    assert not compose(["product=tandem"]).published  # what AUTO1/22 published is not said of another product
+    assert settings.trial.published
+    assert compose(["cohort.size=7", "seed=3", "biology=literature"]).trial.published
+
+
+@pytest.mark.parametrize("change", ["product=tandem", "cohort=low_burden", "dose=fixed", "cohort.kmt2a_fraction=0.5"])
+def test_published_results_stand_only_beside_their_own_patients(change: str) -> None:
+    assert not compose([change]).trial.published
 
 
 def test_the_command_line_wins_over_the_trial() -> None:
@@ -107,7 +112,8 @@ BAD = {
     "infusion after the end": ("follow_up_months=3", ["sequential", "day 116", "~comparators.sequential"]),
     "burden over capacity": ("cohort.burden_max_cells=3e12", ["3e+12", "95 %", "raise the second"]),
     "sweep without -m": ("seed=range(1,3)", ["range", "multirun"]),
-    "list without -m": ("product=tandem,bicistronic", ["tandem,bicistronic", "--multirun"]),
+    "values without -m": ("product=tandem,bicistronic", ["tandem,bicistronic", "--multirun", "+product@comparators"]),
+    "list of a group": ("product=[tandem,cd19_fmc63]", ["takes one choice", "-m", "+product@comparators.b=B"]),
     "bad value in a sweep": ("-m seed=1,2 cohort.size=5,0", ["cohort.size=0", "at least 1"]),
     "infusion on a wrong day": ("regimen.split_fractions=[0.5,0.5] regimen.split_days=[-1,0]", ["-1", "start with 0"]),
     "second hit without a first": ("biology.antigens.cd22.hits_to_loss=2", ["hits_to_loss=2", "the second hit never"]),

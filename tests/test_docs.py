@@ -24,6 +24,12 @@ def test_routes_table_is_that_of_the_code() -> None:
     assert text == model_page(text), "run python docs/make_tables.py"
 
 
+def test_every_output_column_is_explained() -> None:
+    page = (ROOT / "docs/outputs.md").read_text()
+    columns = (ROOT / "tests/baseline.csv").read_text().splitlines()[0].split(",")
+    assert [c for c in columns if f"`{c}`" not in page] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     text = page.read_text()

@@ -34,7 +34,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_files_of_a_run(finished: Path) -> None:
     there = {str(p.relative_to(finished)) for p in finished.rglob("*") if p.is_file()}
     pictures = {
-        "antigen_negative_relapse",
+        "relapse_by_product",
         "outcomes_by_product",
         "mechanisms_by_product",
         "cumulative_incidence",

@@ -34,12 +34,12 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
             python.touch()
         return True
 
-    def call(command: list[str], cwd: Path) -> int:
+    def run(command: list[str]) -> int:
         calls.append(tuple(command))
         return 7
 
     monkeypatch.setattr(module, "works", pretend)
-    monkeypatch.setattr(module.subprocess, "call", call)
+    monkeypatch.setattr(module, "run", run)
     return module
 
 
