@@ -21,8 +21,8 @@ PREAMBLE = """# Parameters
 Written by `docs/make_tables.py` from the rows in `escape_abm/`; do not edit. Any of them is set on the command line by
 its name: `biology.killing.kill_per_day=2`. `allowed`: outside it the value is refused. `plausible`: what the evidence
 leaves open. Grade A: measured in patients; B: in vitro or in animals; C: fitted, tuned or assumed. Source `start` is
-the starting fit of the law: a place to start, not a measurement. Besides, a run has `seed`, `follow_up_months`, `workers`,
-`trajectories.patients` and `trajectories.every_days`."""
+the starting fit of the law: a place to start, not a measurement. Besides, a run has `seed`, `follow_up_months`,
+`workers`, `trajectories.patients` and `trajectories.every_days`."""
 
 
 def parameters_page() -> str:

@@ -4,8 +4,8 @@ The same 2,000 patients are treated at the default tolerance and at half of it. 
 paired difference is significantly larger than the endpoint's Monte Carlo standard error at 2,000 patients. If every
 difference were just as large as allowed, some endpoint would fail with the chance FALSE_ALARM; if smaller, more rarely.
 
-What this can see (Monte Carlo error and 3.7 standard errors of the difference): the CAR T peak moves by 0.001 log10,
-known to 0.0001, and a shift above 0.018 is rejected. Hardly a patient changes remission or MRD, so shifts above 0.7 and
+What this can see (Monte Carlo error and 3.7 standard errors of the difference): the CAR T peak moves by 0.002 log10,
+known to 0.0002, and a shift above 0.018 is rejected. Hardly a patient changes remission or MRD, so shifts above 0.7 and
 0.9 percentage points are rejected; 1.2 for antigen-positive relapse. Which clone a patient has is luck, and it is
 another luck once ticks differ: the share of antigen-negative relapses differs by 0.6 to 0.8 points (one standard error)
 between two runs of the very same law, so that only shifts above 3 points are rejected, of failures too, and above 0.7
