@@ -4,7 +4,7 @@ Cells in the same state meet the same hazards, so what happens to n of them in a
 of the law's one-cell distribution: binomial for who leaves or dies out, negative binomial for how many descendants the
 others have. Nothing is approximated by lumping as long as the world is well mixed, cells of a state are alike, and all
 decide against the same frozen surroundings; it stops being exact with space, sequential updates, or traits that differ
-from cell to cell. Then the `cells` engine is the reference.
+from cell to cell.
 
 Counts are 64-bit integers. A burden above the size limit ends the run with its own stop code, long before they wrap.
 """
@@ -44,7 +44,7 @@ def draw(rng: np.random.Generator, n: int, p: float) -> int:
     return rng.binomial(n, p)
 
 
-@njit(cache=True)
+@njit  # not cached: what calls the law is compiled with the kernel, whose cache knows the law's fingerprint
 def descendants(rng: np.random.Generator, n: int, birth: float, death: float, days: float) -> int:
     """Number of living descendants of n cells after a time at constant hazards (Kendall's law)."""
     if n <= 0:
@@ -56,7 +56,7 @@ def descendants(rng: np.random.Generator, n: int, birth: float, death: float, da
     return left + rng.negative_binomial(left, 1.0 - more)
 
 
-@njit(cache=True)
+@njit
 def switch(
     rng: np.random.Generator,
     rates: Rates,

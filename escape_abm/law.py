@@ -401,9 +401,9 @@ def expected(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
     """Expected numbers a short time on, in these surroundings.
 
-    A tick is decided in the surroundings expected at its middle, not in those at its start: then halving it lowers the
-    error four times rather than twice. Switching between leukaemic states, too slow to change the surroundings within
-    a tick, is left out here.
+    A tick is decided in the surroundings expected at its middle, not in those at its start, which makes the coupling
+    between populations second order in the tick. Switching between leukaemic states, too slow to change the
+    surroundings within a tick, is left out here.
 
     Returns:
         Leukaemic cells (S,), CAR T cells (C, 3), normal B cells.

@@ -88,6 +88,15 @@ def test_the_law_is_part_of_the_cache_key() -> None:
     assert law.FINGERPRINT in cells
 
 
+def test_nothing_that_calls_the_law_is_cached_on_its_own() -> None:
+    """numba's cache of a function sees only its own file: a caller of the law must be compiled with the kernel."""
+    for node in ast.walk(ast.parse((PACKAGE / "counts.py").read_text())):
+        if isinstance(node, ast.FunctionDef) and node.name != "advance":
+            calls_law = any(isinstance(n, ast.Name) and n.id == "law" for s in node.body for n in ast.walk(s))
+            cached = any("cache" in ast.dump(d) for d in node.decorator_list)
+            assert not (calls_law and cached), node.name
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_functions_stay_readable(module: str) -> None:
     """No file over 600 lines; no function over 75 (the kernel and the table of rates are the longest)."""

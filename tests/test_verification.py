@@ -243,7 +243,7 @@ FADING_KILL_CELLS = 20
 FADING_KILL_DAYS = 6
 FADING_KILL_REPLICATES = 3_000
 FADING_KILL_TOLERANCE = 0.01
-"""A tick freezes the CAR T cells at its start, an error of first order in the tick: 0.09 standard errors at 2^-7 d."""
+"""A tick freezes the CAR T cells; in ticks of 2^-7 d the error of that is far below a standard error."""
 
 
 def recognised_by_car() -> float:
