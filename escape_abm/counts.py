@@ -44,7 +44,8 @@ def draw(rng: np.random.Generator, n: int, p: float) -> int:
     return rng.binomial(n, p)
 
 
-@njit  # not cached: what calls the law is compiled with the kernel, whose cache knows the law's fingerprint
+# Not cached on its own: what calls the law is compiled with the kernel, whose cache knows the fingerprint of the law.
+@njit(nogil=True)
 def descendants(rng: np.random.Generator, n: int, birth: float, death: float, days: float) -> int:
     """Number of living descendants of n cells after a time at constant hazards (Kendall's law)."""
     if n <= 0:
@@ -56,7 +57,7 @@ def descendants(rng: np.random.Generator, n: int, birth: float, death: float, da
     return left + rng.negative_binomial(left, 1.0 - more)
 
 
-@njit
+@njit(nogil=True)
 def switch(
     rng: np.random.Generator,
     rates: Rates,
