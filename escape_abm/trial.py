@@ -11,6 +11,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
+from joblib.externals.loky import get_reusable_executor
 
 from escape_abm.cohort import sample_patient
 from escape_abm.endpoints import RELAPSE_KINDS, patient_row
@@ -129,6 +130,8 @@ def run_trial(settings: Settings, on_progress: Callable[[int], None] | None = No
             courses += patient_courses
         if on_progress is not None:
             on_progress(len(done))
+    if workers > 1:
+        get_reusable_executor().shutdown()  # idle workers hold memory that the pictures need
     patients = pd.DataFrame(rows)
     patients = patients.astype(dict.fromkeys(TEXT_COLUMNS, "string") | dict.fromkeys(MAYBE_COLUMNS, "boolean"))
     arms = [p.name for p in settings.arms]
