@@ -197,6 +197,7 @@ def launch(task: Task, config_name: str = "config") -> None:
             task(from_config(composed, config_name), folder)
         except KeyboardInterrupt:
             shutil.rmtree(folder, ignore_errors=True)
+            sys.stderr.write("Stopped. Nothing of this run was kept.\n")
             raise SystemExit(130) from None
 
     hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(job)()

@@ -121,7 +121,7 @@ def run_trial(settings: Settings, on_progress: Callable[[int], None] | None = No
     chunks = [range(i, min(i + size, settings.cohort.size)) for i in range(0, settings.cohort.size, size)]
     if workers > 1:
         run_patient(0, settings.model_copy(update={"cohort": settings.cohort, "comparators": {}}))  # compile once, here
-    parallel = joblib.Parallel(n_jobs=workers, return_as="generator", batch_size=1, pre_dispatch="all")
+    parallel = joblib.Parallel(n_jobs=workers, return_as="generator", batch_size=1)
     rows: list[dict[str, Any]] = []
     courses: list[pd.DataFrame] = []
     for done in parallel(joblib.delayed(_run_chunk)(chunk, settings) for chunk in chunks):
