@@ -44,6 +44,15 @@ def draw(rng: np.random.Generator, n: int, p: float) -> int:
     return rng.binomial(n, p)
 
 
+@njit(cache=True)
+def survivors(rng: np.random.Generator, cells: NDArray[np.int64], p: float) -> NDArray[np.int64]:
+    """How many of each of these numbers of cells (of any shape) are left if each cell is with probability p."""
+    left = np.empty_like(cells)
+    for i, n in np.ndenumerate(cells):
+        left[i] = draw(rng, int(n), p)
+    return left
+
+
 # Not cached on its own: what calls the law is compiled with the kernel, whose cache knows the fingerprint of the law.
 @njit(nogil=True)
 def descendants(rng: np.random.Generator, n: int, birth: float, death: float, days: float) -> int:

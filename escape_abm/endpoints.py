@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import READOUT
+from escape_abm.counts import draw
 from escape_abm.law import EFFECTOR, EXHAUSTED, MEMORY
 from escape_abm.products import Product
 from escape_abm.simulation import Stop, Trajectory
@@ -211,7 +212,7 @@ def _response(path: Trajectory, clinic: Clinic, luck: Luck, day_treatment_death:
     measured = math.nan
     if seen:
         sampling = np.random.default_rng(luck.marrow_sample)
-        measured = sampling.binomial(int(clinic.assayed_cells), clinic.blast_fraction(marrow)) / clinic.assayed_cells
+        measured = draw(sampling, int(clinic.assayed_cells), clinic.blast_fraction(marrow)) / clinic.assayed_cells
     return {
         "complete_remission": remission,
         "mrd_fraction": measured,

@@ -81,7 +81,7 @@ class Trajectory:
 
 def thin(rng: np.random.Generator, cells: Counts, log10_kill: float) -> Counts:
     """Cells that survive a log-kill, each on its own."""
-    return rng.binomial(cells, 10.0**-log10_kill).astype(np.int64) if log10_kill > 0 else cells.copy()
+    return counts.survivors(rng, cells, 10.0**-log10_kill)
 
 
 def grow_leukaemia(patient: Patient, engine: Engine) -> Counts:
@@ -138,7 +138,7 @@ def _make_negative(rng: np.random.Generator, cells: Counts, letters: Alphabet, p
         state = letters.states[i]
         target = lose_antigen(state, antigen)
         if state.lineage == "B" and target != state and target in letters.states:
-            moved = rng.binomial(cells[i], patient.negative_fraction)
+            moved = counts.draw(rng, cells[i], patient.negative_fraction)
             cells[i] -= moved
             cells[letters.index(target)] += moved
 
@@ -274,7 +274,7 @@ class Course:
         if self.day > 0:
             fall = math.log10(self.rates.t_cell_capacity / self.rates.t_cell_nadir)
             self.car_t = thin(self.rng, self.car_t, fall)
-            self.b_cells = int(self.rng.binomial(self.b_cells, 10.0**-fall))
+            self.b_cells = counts.draw(self.rng, self.b_cells, 10.0**-fall)
         self.lymphodepleted = self.day
 
     def infuse(self, component: str, dose: float) -> None:
