@@ -10,7 +10,7 @@ from escape_abm.config import compose
 from escape_abm.trial import run_trial
 
 MADE_WITH = (3, 11)
-"""Python that the baseline was made with. With another one the kernel may differ in the last digit of some number, and a
+"""Python that the baseline was made with. With another the kernel may differ in the last digit of some number, and a
 course of chance then parts from the one kept."""
 BASELINE = Path(__file__).with_name("baseline.csv")
 
