@@ -9,9 +9,8 @@ import pandas as pd
 from escape_abm.config import compose
 from escape_abm.trial import run_trial
 
-MADE_WITH = (3, 11)
-"""Python that the baseline was made with. With another the kernel may differ in the last digit of some number, and a
-course of chance then parts from the one kept."""
+SAMPLERS = "numpy before 2.5"
+"""What the baseline was made with: numpy 2.5 draws binomial numbers in another way, and numba follows it."""
 BASELINE = Path(__file__).with_name("baseline.csv")
 
 
