@@ -196,7 +196,10 @@ def launch(task: Task, config_name: str = "config") -> None:
         try:
             task(from_config(composed, config_name), folder)
         except KeyboardInterrupt:
-            shutil.rmtree(folder, ignore_errors=True)
+            for ours in (".hydra", ".partial"):  # never the folder itself: it may hold what is not ours
+                shutil.rmtree(folder / ours, ignore_errors=True)
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
             sys.stderr.write("Stopped. Nothing of this run was kept.\n")
             raise SystemExit(130) from None
 

@@ -134,13 +134,11 @@ class CarClass:
     memory_loss_fold: float
 
 
-def poisson_copies(transduced_fraction: float) -> float:
-    """Mean vector copies m of cells of which this fraction carries at least one: m = -ln(1 - f)."""
-    return -math.log1p(-transduced_fraction)
-
-
 def _cotransduced_subsets(component: Component) -> list[tuple[tuple[str, ...], float]]:
-    """Every non-empty set of constructs that a cell can carry, with its share of the CAR+ cells."""
+    """Every non-empty set of constructs that a cell can carry, with its share of the CAR+ cells.
+
+    Copies of each vector are Poisson and independent: a cell carries none of one with probability 1 - f.
+    """
     f = component.transduced_fraction
     sets: list[tuple[tuple[str, ...], float]] = []
     for size in range(1, len(f) + 1):

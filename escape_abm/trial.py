@@ -120,7 +120,7 @@ def run_trial(settings: Settings, on_progress: Callable[[int], None] | None = No
     size = max(1, min(10, settings.cohort.size // (4 * workers)))
     chunks = [range(i, min(i + size, settings.cohort.size)) for i in range(0, settings.cohort.size, size)]
     if workers > 1:
-        run_patient(0, settings.model_copy(update={"cohort": settings.cohort, "comparators": {}}))  # compile once, here
+        run_patient(0, settings.model_copy(update={"comparators": {}}))  # compile once, here
     parallel = joblib.Parallel(n_jobs=workers, return_as="generator", batch_size=1)
     rows: list[dict[str, Any]] = []
     courses: list[pd.DataFrame] = []

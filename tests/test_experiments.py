@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -78,6 +80,20 @@ def test_a_finished_run_is_never_overwritten(finished: Path) -> None:
     assert "already holds a finished run" in done.stderr
     assert "Traceback" not in done.stderr
     assert {p: p.stat().st_mtime_ns for p in finished.glob("*.*") if p in before} == before
+
+
+def test_an_interrupted_run_keeps_nothing_of_its_own_and_all_that_is_not(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("not ours")
+    words = [sys.executable, SCRIPT, "cohort.size=100000", "comparators=none", "workers=1", f"hydra.run.dir={tmp_path}"]
+    job = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / ".hydra" / "overrides.yaml").exists() and job.poll() is None:
+        time.sleep(0.1)
+    time.sleep(3)
+    job.send_signal(signal.SIGINT)
+    _, said = job.communicate(timeout=60)
+    assert job.returncode == 130
+    assert "Nothing of this run was kept" in said
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_sweep_over_two_groups(tmp_path: Path) -> None:

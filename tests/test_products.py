@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from escape_abm.parameters import Antigen, Biology, InputError, check
-from escape_abm.products import Component, Construct, Product, car_classes, poisson_copies
+from escape_abm.products import Component, Construct, Product, car_classes
 from escape_abm.regimen import Regimen
 
 ANTIGENS = Biology().antigens
@@ -48,7 +48,7 @@ def test_cotransduction_is_poisson(f19: float, f22: float) -> None:
     classes = car_classes(
         product(architecture="cotransduced", transduced_fraction={"cd19": f19, "cd22": f22}), ANTIGENS
     )
-    m19, m22 = poisson_copies(f19), poisson_copies(f22)
+    m19, m22 = -math.log1p(-f19), -math.log1p(-f22)
     shares = {
         "CAR T CD19": (1 - math.exp(-m19)) * math.exp(-m22),
         "CAR T CD22": math.exp(-m19) * (1 - math.exp(-m22)),
