@@ -21,7 +21,7 @@ from escape_abm import law
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import Patient
 from escape_abm.law import EFFECTOR, EXHAUSTED, MEMORY, Rates
-from escape_abm.parameters import Biology, parameter_rows
+from escape_abm.parameters import Biology, rescale
 from escape_abm.products import Product, car_classes
 from escape_abm.regimen import Regimen
 from escape_abm.simulation import _infuse, _infusions
@@ -75,17 +75,10 @@ def with_value(biology: Biology, path: str, value: float) -> Biology:
 
 
 def enlarge(patient: Patient, regimen: Regimen, fold: float) -> tuple[Patient, Regimen]:
-    """The same patient and regimen with every number of cells so many times as large.
-
-    Hazards depend on ratios of numbers of cells, so the mean-field course grows by the same fold and chance shrinks.
-    """
-    biology = patient.biology
-    for row in parameter_rows(biology, "biology"):
-        if row.unit in ("cells", "cells/d"):
-            biology = with_value(biology, row.path.removeprefix("biology."), row.value * fold)
+    """The same patient and regimen with every number of cells so many times as large, so that chance shrinks."""
     dose = regimen.dose(patient.weight_kg) * fold
     return (
-        replace(patient, biology=biology, burden_cells=patient.burden_cells * fold),
+        replace(patient, biology=rescale(patient.biology, fold), burden_cells=patient.burden_cells * fold),
         regimen.model_copy(update={"dose_cells": dose, "dose_cells_per_kg": None}),
     )
 

@@ -37,7 +37,7 @@ class Clinic(Section):
     )
     assessment_day: int = row(28, "d", (1, 365), (28, 60), "maude2018", "A", "Day of the response assessment.")
     assayed_cells: float = row(
-        1e6, "cells", (1, 1e9), (2e5, 3e6), "assumed", "C", "Marrow cells in one residual-disease test."
+        1e6, "cells/test", (1, 1e9), (2e5, 3e6), "assumed", "C", "Marrow cells in one residual-disease test."
     )
     flow_limit_fraction: float = row(
         1e-4, "fraction of marrow cells", (0, 1), (1e-5, 1e-3), "borowitz2015", "A", "MRD-negative by flow: below this."

@@ -117,6 +117,8 @@ def _trial_settings(name: str, config_name: str) -> Settings:
 def _same_trial(one: Settings, two: Settings) -> bool:
     """Whether the patients and their treatment are the same, whatever their number."""
     same_size = one.cohort.model_copy(update={"size": two.cohort.size})
+    if one.sample_fraction != two.sample_fraction:
+        return False
     return (same_size, one.regimen, one.clinic, one.product) == (two.cohort, two.regimen, two.clinic, two.product)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -22,10 +22,38 @@ from numpy.typing import NDArray
 from escape_abm import law
 from escape_abm.law import EFFECTOR, EXHAUSTED, MEMORY, Rates
 
-# Why the kernel returned.
-REACHED_DAY, REACHED_TARGET, EXTINCT, REACHED_LIMIT, TOO_LARGE = range(5)
+# Why an engine returned; until then it goes on.
+GOES_ON, REACHED_DAY, REACHED_TARGET, EXTINCT, REACHED_LIMIT, TOO_LARGE = range(-1, 5)
 
 LONGEST_TICK_DAYS = 1.0
+
+
+class Goal(NamedTuple):
+    """When an engine returns, beside the day that it runs to."""
+
+    target: float = 0.0  # once the leukaemia has this many cells, or none (0: never)
+    marrow_limit: float = math.inf  # when a whole day ends with this many leukaemic cells in the marrow
+    sanctuary_limit: float = math.inf  # or in sanctuaries
+    size_limit: float = math.inf  # above this many leukaemic or CAR T cells
+
+
+class Seen(NamedTuple):
+    """Records, a row for each whole day from day 0 on; no rows: none are kept."""
+
+    cells: NDArray[np.int64]  # (D, S)
+    car_t: NDArray[np.int64]  # (D, C, 3)
+    b_cells: NDArray[np.int64]  # (D,)
+    kills: NDArray[np.float64]  # (D,) largest number of targets killed per day by CAR T cells since the day before
+
+
+def records(days: int, states: int, classes: int) -> Seen:
+    """Empty records of so many days."""
+    return Seen(
+        np.zeros((days, states), dtype=np.int64),
+        np.zeros((days, classes, 3), dtype=np.int64),
+        np.zeros(days, dtype=np.int64),
+        np.zeros(days),
+    )
 
 
 @njit(cache=True)
@@ -103,6 +131,70 @@ def switch(
         car_t[s, EXHAUSTED] += leaving - resting
 
 
+@njit(nogil=True)
+def tick_length(
+    rates: Rates,
+    around: law.Surroundings,
+    fastest: float,
+    cells: NDArray[np.int64],
+    day: float,
+    until: float,
+    tolerance: float,
+    target: float,
+) -> float:
+    """Days of the next tick: as long as the fastest hazard allows, and not beyond the day or the size to stop at."""
+    days = law.tick_days(fastest, tolerance, LONGEST_TICK_DAYS)
+    days = min(days, math.floor(day) + 1.0 - day, until - day)
+    if target > 0:  # shorten the last ticks so that the leukaemia lands on its target
+        total = 0.0
+        for n in cells:
+            total += n
+        growth = around.division - rates.death
+        if growth > 0:
+            days = min(days, max(math.log(target / total) / growth, 2.0**-6))
+    return days
+
+
+@njit(cache=True)
+def end_tick(
+    cells: NDArray[np.int64],
+    car_t: NDArray[np.int64],
+    b_cells: int,
+    kills: float,
+    began: float,
+    day: float,
+    goal: Goal,
+    seen: Seen,
+    sanctuary: NDArray[np.bool_],
+) -> int:
+    """Record what is there when a tick from `began` to `day` has ended, and tell whether to go on."""
+    rows, today = seen.b_cells.shape[0], math.floor(began) + 1
+    if 0 <= today < rows:
+        seen.kills[today] = max(seen.kills[today], kills)
+    burden, hidden, immune = 0.0, 0.0, 0.0
+    for i in range(cells.shape[0]):
+        burden += cells[i]
+        if sanctuary[i]:
+            hidden += cells[i]
+    for n in car_t.flat:
+        immune += n
+    if burden > goal.size_limit or immune > goal.size_limit:
+        return TOO_LARGE
+    if goal.target > 0:
+        if burden >= goal.target:
+            return REACHED_TARGET
+        if burden == 0:
+            return EXTINCT
+    if day >= today:  # a whole day has ended
+        if 0 <= today < rows:
+            seen.cells[today] = cells
+            seen.car_t[today] = car_t
+            seen.b_cells[today] = b_cells
+        if burden - hidden >= goal.marrow_limit or hidden >= goal.sanctuary_limit:
+            return REACHED_LIMIT
+    return GOES_ON
+
+
 def _compile(fingerprint: str) -> Callable[..., Any]:
     """Compile the kernel. The fingerprint of the law is a free variable and so part of the key in numba's cache."""
 
@@ -117,17 +209,11 @@ def _compile(fingerprint: str) -> Callable[..., Any]:
         until: float,
         lymphodepleted: float,
         tolerance: float,
-        target: float,
-        marrow_limit: float,
-        sanctuary_limit: float,
-        size_limit: float,
-        seen_cells: NDArray[np.int64],
-        seen_car_t: NDArray[np.int64],
-        seen_b: NDArray[np.int64],
-        seen_kills: NDArray[np.float64],
+        goal: Goal,
+        seen: Seen,
         sanctuary: NDArray[np.bool_],
     ) -> tuple[int, float, int, int]:
-        """Run ticks from `day` to `until`; changes `cells`, `car_t` and the `seen_*` records in place.
+        """Run ticks from `day` to `until`; changes `cells`, `car_t` and the records in place.
 
         Args:
             rng: Source of all chance.
@@ -136,11 +222,8 @@ def _compile(fingerprint: str) -> Callable[..., Any]:
             day, until: From and to.
             lymphodepleted: Day of the last lymphodepletion.
             tolerance: Largest hazard times tick.
-            target: Stop once the leukaemia has this many cells (0: never).
-            marrow_limit, sanctuary_limit: Stop when a whole day ends with this many cells there (inf: never).
-            size_limit: Stop above this many cells.
-            seen_cells, seen_car_t, seen_b, seen_kills: Records, a row for each whole day from day 0 on; no rows: none.
-                `seen_kills` is the largest number of targets killed per day by the CAR T cells since the day before.
+            goal: When to return earlier.
+            seen: Records to fill.
             sanctuary: Which states are in a sanctuary.
 
         Returns:
@@ -149,21 +232,12 @@ def _compile(fingerprint: str) -> Callable[..., Any]:
         fingerprint  # noqa: B018  (keeps it a free variable)
         inflow = np.zeros(cells.shape[0], dtype=np.int64)
         ticks = 0
-        rows = seen_b.shape[0]
-        whole = math.floor(day)
         while day < until:
-            around = law.surroundings(rates, cells, car_t, float(b_cells), day - lymphodepleted)
-            days = law.tick_days(law.fastest_hazard(rates, around), tolerance, LONGEST_TICK_DAYS)
-            days = min(days, whole + 1.0 - day, until - day)
-            if target > 0:  # shorten the last ticks so that the leukaemia lands on its target
-                total = 0.0
-                for n in cells:
-                    total += n
-                growth = around.division - rates.death
-                if growth > 0:
-                    days = min(days, max(math.log(target / total) / growth, 2.0**-6))
-            soon = law.expected(rates, around, cells, car_t, float(b_cells), 0.5 * days)
-            around = law.surroundings(rates, soon[0], soon[1], soon[2], day + 0.5 * days - lymphodepleted)
+            since = day - lymphodepleted
+            around = law.surroundings(rates, cells, car_t, float(b_cells), since)
+            fastest = law.fastest_hazard(rates, around)
+            days = tick_length(rates, around, fastest, cells, day, until, tolerance, goal.target)
+            around = law.midway(rates, around, cells, car_t, float(b_cells), since, days)
             switch(rng, rates, around, cells, car_t, inflow, 0.5 * days)
             kills = 0.0
             for i in range(cells.shape[0]):
@@ -189,32 +263,11 @@ def _compile(fingerprint: str) -> Callable[..., Any]:
                     rng, car_t[s, EXHAUSTED], law.happens(rates.exhausted_death + rates.rejection, days)
                 )
             switch(rng, rates, around, cells, car_t, inflow, 0.5 * days)
-            if 0 <= whole + 1 < rows:
-                seen_kills[whole + 1] = max(seen_kills[whole + 1], kills)
             ticks += 1
-            day += days
-            burden, hidden, immune = 0.0, 0.0, 0.0
-            for i in range(cells.shape[0]):
-                burden += cells[i]
-                if sanctuary[i]:
-                    hidden += cells[i]
-            for s in range(car_t.shape[0]):
-                immune += car_t[s, MEMORY] + car_t[s, EFFECTOR] + car_t[s, EXHAUSTED]
-            if burden > size_limit or immune > size_limit:
-                return TOO_LARGE, day, b_cells, ticks
-            if target > 0:
-                if burden >= target:
-                    return REACHED_TARGET, day, b_cells, ticks
-                if burden == 0:
-                    return EXTINCT, day, b_cells, ticks
-            if day >= whole + 1.0:
-                whole += 1
-                if 0 <= whole < rows:
-                    seen_cells[whole] = cells
-                    seen_car_t[whole] = car_t
-                    seen_b[whole] = b_cells
-                if burden - hidden >= marrow_limit or hidden >= sanctuary_limit:
-                    return REACHED_LIMIT, day, b_cells, ticks
+            began, day = day, day + days
+            code = end_tick(cells, car_t, b_cells, kills, began, day, goal, seen, sanctuary)
+            if code != GOES_ON:
+                return code, day, b_cells, ticks
         return REACHED_DAY, day, b_cells, ticks
 
     return advance

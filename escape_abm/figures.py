@@ -304,7 +304,7 @@ def courses(
                     bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
                 )  # fmt: skip
                 ax.set_yscale("log")
-                ax.set_ylim(0.7, 5e12)
+                ax.set_ylim(0.7, 3 * max(*limits.values(), lines["cells"].max()))
                 ax.yaxis.set_major_locator(LogLocator(numticks=5))
                 ax.minorticks_off()
                 ax.xaxis.set_major_locator(_months())

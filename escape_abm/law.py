@@ -282,26 +282,26 @@ def surroundings(
     """
     n_classes = car_t.shape[0]
     hunters, activation = np.zeros(n_classes), np.zeros(n_classes)
-    burden = 0.0
-    for n in cells:
-        burden += n
+    seen, reach = np.zeros(n_classes), np.zeros(n_classes)
     hunting, total = 0.0, 0.0
     for s in range(n_classes):
         hunters[s] = car_t[s, MEMORY] + car_t[s, EFFECTOR]
         hunting += hunters[s]
         total += hunters[s] + car_t[s, EXHAUSTED]
+        seen[s], reach[s] = rates.stimulation_b[s] * b_cells, rates.kill_probability_b[s] * b_cells
+    burden = 0.0
+    for i in range(cells.shape[0]):
+        if cells[i] > 0:
+            burden += cells[i]
+            near = cells[i] * rates.access[i]
+            for s in range(n_classes):
+                seen[s] += near * rates.stimulation[s, i]
+                reach[s] += near * rates.kill_probability[s, i]
     targets = 0.0
     for s in range(n_classes):
-        seen = rates.stimulation_b[s] * b_cells
-        reach = rates.kill_probability_b[s] * b_cells
-        for i in range(cells.shape[0]):
-            if cells[i] > 0:
-                near = cells[i] * rates.access[i]
-                seen += near * rates.stimulation[s, i]
-                reach += near * rates.kill_probability[s, i]
-        activation[s] = seen / (rates.stimulation_half + seen)
+        activation[s] = seen[s] / (rates.stimulation_half + seen[s])
         if hunting > 0:
-            targets += hunters[s] / hunting * reach
+            targets += hunters[s] / hunting * reach[s]
     t_cells = endogenous_t_cells(
         days_since_lymphodepletion, rates.t_cell_nadir, rates.t_cell_capacity, rates.t_cell_recovery
     )
@@ -427,3 +427,18 @@ def expected(
         later_car_t[s, EXHAUSTED] = car_t[s, EXHAUSTED] * math.exp(-gone * days) + car_t[s, EFFECTOR] * tired * days
     lost = rates.b_death + kill_hazard_b(rates, around)
     return later, later_car_t, b_cells * math.exp(-lost * days) + rates.b_source * happens(lost, days) / lost
+
+
+@njit(cache=True)
+def midway(
+    rates: Rates,
+    around: Surroundings,
+    cells: NDArray[Any],
+    car_t: NDArray[Any],
+    b_cells: float,
+    days_since_lymphodepletion: float,
+    days: float,
+) -> Surroundings:
+    """Surroundings in the middle of a tick of these days that starts in `around`: those that the tick is decided in."""
+    soon = expected(rates, around, cells, car_t, b_cells, 0.5 * days)
+    return surroundings(rates, soon[0], soon[1], soon[2], days_since_lymphodepletion + 0.5 * days)

@@ -25,6 +25,9 @@ Grade = Literal["A", "B", "C"]
 START = "start"  # key of the starting fit in references.csv: plausible values until calibration replaces them
 
 
+SectionT = TypeVar("SectionT", bound=BaseModel)
+
+
 class InputError(ValueError):
     """A value that the model cannot take; the message names the value, the rule and the way out."""
 
@@ -422,6 +425,23 @@ def parameter_rows(section: Section | None = None, prefix: str = "biology") -> I
             )
 
 
+def rescale(section: SectionT, fold: float) -> SectionT:
+    """A copy in which every number of cells is so many times as large: a larger body, or a sample of one.
+
+    Hazards depend on ratios of numbers of cells, so the mean course grows by the same fold. Nothing is checked.
+    """
+    changed: dict[str, Any] = {}
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            changed[name] = rescale(value, fold)
+        elif isinstance(value, dict):
+            changed[name] = {k: rescale(v, fold) if isinstance(v, Section) else v for k, v in value.items()}
+        elif isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("unit") in ("cells", "cells/d"):
+            changed[name] = value * fold
+    return section.model_copy(update=changed)
+
+
 @cache
 def references() -> dict[str, dict[str, str]]:
     """Citation and address of every source key."""
@@ -430,8 +450,6 @@ def references() -> dict[str, dict[str, str]]:
 
 
 # ------------------------------------------------------------------------------------------------------ the door
-
-SectionT = TypeVar("SectionT", bound=BaseModel)
 
 
 def suggest(name: str, known: Iterator[str] | tuple[str, ...] | list[str]) -> str:

@@ -41,8 +41,15 @@ def about(settings: Settings) -> str:
     """One line that says what a picture is of."""
     return (
         f"Simulated with escape_abm {__version__}, not calibrated. {settings.trial.label}; {settings.cohort.size} "
-        f"virtual patients, seed {settings.seed}."
+        f"virtual patients, seed {settings.seed}.{sample(settings)}"
     )
+
+
+def sample(settings: Settings) -> str:
+    """What is said of numbers of cells when they are of a sample."""
+    if settings.sample_fraction == 1:
+        return ""
+    return f" Cells are those of a sample: 1 in {1 / settings.sample_fraction:.0e} of a patient."
 
 
 def _cell(value: Estimate) -> str:
@@ -64,7 +71,7 @@ def show(result: TrialResult, settings: Settings, folder: Path) -> None:
             show_edge=False,
             caption=(
                 "% and 95 % interval. Relapse: cumulative incidence in patients in CR, who differ between products. "
-                "Others: of all patients."
+                f"Others: of all patients.{sample(settings)}"
             ),
             title_justify="left",
             caption_justify="left",

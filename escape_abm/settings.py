@@ -9,17 +9,57 @@ from pydantic import Field, model_validator
 
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import Cohort
-from escape_abm.parameters import Biology, InputError, Section, check, references, row, suggest
+from escape_abm.parameters import Biology, InputError, Section, check, references, rescale, row, suggest
 from escape_abm.products import Product, car_classes
 from escape_abm.regimen import Regimen
 
 DAYS_PER_MONTH = 30.4375
+MOST_AGENTS = 1e6
+
+
+class Space(Section):
+    """The marrow grid of the cells engine."""
+
+    site_um: float = row(10, "um", (1, 100), (8, 15), "assumed", "C", "Width of a site: about a blast's diameter.")
+    car_t_motility_um2_per_min: float = row(
+        10, "um2/min", (0, 1e4), (0.5, 70), "assumed", "C", "Random walk of a CAR T cell that touches no target."
+    )
+    contact_motility_fold: float = row(
+        0.1,
+        "ratio",
+        (0, 1),
+        (0, 1),
+        "cazaux2019",
+        "C",
+        "Its motility while it touches a target. That it stops, kills and detaches was seen, the size is assumed.",
+    )
+    dispersal_fraction: float = row(
+        0.1, "fraction of births", (0, 1), (0, 1), "assumed", "C", "Daughters that recirculate and settle anywhere."
+    )
+    sanctuary_sites_fraction: float = row(
+        0.1, "fraction of sites", (0, 1), (0.02, 0.3), "assumed", "C", "Sites in the protected niche."
+    )
 
 
 class Engine(Section):
     """How the law is drawn."""
 
-    name: Literal["counts"] = "counts"
+    name: Literal["counts", "cells"] = "counts"
+    world: Literal["mixed", "grid"] = "mixed"
+    """For the cells engine: everyone meets everyone, or cells on sites of a marrow."""
+    sample_cells: float | None = Field(default=None, ge=10, le=1e15)
+    """Cells that the simulated sample of marrow holds when it is packed; none given: the whole patient."""
+    dose_fold: float = row(
+        1,
+        "ratio",
+        (1, 1e9),
+        (1, 1e4),
+        "assumed",
+        "C",
+        "CAR T cells infused into a sample, against its share of the dose. A sample of 1e4 cells would get less than "
+        "one; that dose hardly matters is in the evidence for a 25-fold range only.",
+    )
+    space: Space = Space()
     tolerance: float = row(
         0.5,
         "hazard x tick",
@@ -29,9 +69,22 @@ class Engine(Section):
         "C",
         "Largest hazard times tick; sets the length of ticks.",
     )
-    size_limit_cells: float = row(1e15, "cells", (1e6, 1e17), (1e14, 1e16), "assumed", "C", "A run above this stops.")
+    size_limit_cells: float = row(1e15, "cells", (1e3, 1e17), (1e14, 1e16), "assumed", "C", "A run above this stops.")
     stop_at_failure: bool = True
     """End a run at relapse or without remission, when the clinic takes over; otherwise follow it to the end."""
+
+    @model_validator(mode="after")
+    def _agents_fit(self) -> Self:
+        if self.name == "cells" and self.size_limit_cells > MOST_AGENTS:
+            raise ValueError(
+                f"name=cells with size_limit_cells={self.size_limit_cells:g}: every cell is an agent, of which there "
+                f"can be {MOST_AGENTS:g}; choose engine=cells, which sets a sample and a limit, or lower the limit"
+            )
+        if self.name == "counts" and self.world != "mixed":
+            raise ValueError(
+                f"name=counts with world={self.world}: only cells that are agents have sites: engine=cells"
+            )
+        return self
 
 
 class Trajectories(Section):
@@ -99,6 +152,35 @@ class Settings(Section):
         return max(1, round(self.clinic.assessment_day / DAYS_PER_MONTH))
 
     @property
+    def sample_fraction(self) -> float:
+        """Share of the patient that is simulated: 1, or what `engine.sample_cells` is of the carrying capacity."""
+        return (self.engine.sample_cells or self._capacity) / self._capacity
+
+    @property
+    def _capacity(self) -> float:
+        return self.biology.leukaemia.carrying_capacity_cells
+
+    def sampled(self) -> Settings:
+        """The same settings for the sample: every number of cells, threshold and dose is its share of the whole."""
+        fraction, regimen = self.sample_fraction, self.regimen
+        if self.engine.sample_cells is None:
+            return self
+        fold = fraction * self.engine.dose_fold
+        doses = {
+            name: None if (dose := getattr(regimen, name)) is None else dose * fold
+            for name in ("dose_cells", "dose_cells_per_kg")
+        }
+        return self.model_copy(
+            update={
+                "biology": rescale(self.biology, fraction),
+                "clinic": rescale(self.clinic, fraction),
+                "cohort": rescale(self.cohort, fraction),
+                "regimen": regimen.model_copy(update=doses),
+                "engine": self.engine.model_copy(update={"sample_cells": None, "dose_fold": 1.0}),
+            }
+        )
+
+    @property
     def arms(self) -> tuple[Product, ...]:
         """The product, then its comparators, each name once."""
         return tuple({p.name: p for p in (self.product, *self.comparators.values())}.values())
@@ -110,10 +192,14 @@ class Settings(Section):
                 f"follow_up_months={self.follow_up_months:g} ends before the response is assessed on day "
                 f"{self.clinic.assessment_day}: follow for longer, or assess earlier with clinic.assessment_day"
             )
-        if self.engine.size_limit_cells < 10 * self.cohort.burden_max_cells:
+        sample = self.sampled()
+        largest = max(10 * sample.cohort.burden_max_cells, sample.biology.host.b_cells_at_start_cells)
+        if self.engine.size_limit_cells < largest:
             raise ValueError(
                 f"engine.size_limit_cells={self.engine.size_limit_cells:g} is less than ten times cohort."
-                f"burden_max_cells={self.cohort.burden_max_cells:g}: raise the first or lower the second"
+                f"burden_max_cells={self.cohort.burden_max_cells:g}, or than the normal B cells at the start, times "
+                f"{self.sample_fraction:g} for the share of the patient that is simulated: raise the first, lower the "
+                "others, or simulate a smaller sample with engine.sample_cells"
             )
         for other in self.comparators.values():
             if other.name == self.product.name and other != self.product:

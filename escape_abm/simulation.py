@@ -25,6 +25,8 @@ from escape_abm.settings import Engine
 from escape_abm.states import Alphabet, alphabet_of, founder, lose_antigen
 
 Counts = NDArray[np.int64]
+Advance = Callable[..., tuple[int, float, int, int]]
+"""An engine: `counts.advance` with its source of chance, or the method of that name of a `cells.CellModel`."""
 LONGEST_GROWTH_DAYS = 36525.0
 LONG_AGO = -1e6
 """Day of a lymphodepletion from which normal T cells have recovered."""
@@ -108,14 +110,14 @@ def grow_leukaemia(patient: Patient, engine: Engine) -> Counts:
                 f"net_growth_per_day={biology.leukaemia.net_growth_per_day:.3g} with carrying_capacity_cells="
                 f"{limit:.3g}: lower the burden to 95 % of the capacity, raise the capacity, or set cohort.clones=none"
             )
-        rates, code = make_rates(biology), counts.EXTINCT
+        rates, code, draw = make_rates(biology), counts.EXTINCT, partial(counts.advance, rng)
         while code == counts.EXTINCT:
             cells[:] = 0
             cells[start] = 1
             if patient.burden_cells <= 1:
                 break
             span = (0.0, LONGEST_GROWTH_DAYS)
-            code = _advance(rng, rates, letters, cells, span, engine, target=patient.burden_cells)[0]
+            code = _advance(draw, rates, letters, cells, span, engine, target=patient.burden_cells)[0]
         if code in (counts.TOO_LARGE, counts.REACHED_DAY):
             raise InputError(
                 f"patient {patient.index}: a burden of {patient.burden_cells:.3g} cells is not reached within "
@@ -144,7 +146,7 @@ def _make_negative(rng: np.random.Generator, cells: Counts, letters: Alphabet, p
 
 
 def _advance(
-    rng: np.random.Generator,
+    advance: Advance,
     rates: Rates,
     letters: Alphabet,
     cells: Counts,
@@ -156,31 +158,27 @@ def _advance(
     lymphodepleted: float = LONG_AGO,
     target: float = 0.0,
     limits: tuple[float, float] = (math.inf, math.inf),
-    seen: tuple[Counts, Counts, Counts, NDArray[np.float64]] | None = None,
+    seen: counts.Seen | None = None,
 ) -> tuple[int, float, int, int]:
-    """Call the kernel with what most calls leave out filled in."""
-    none = np.zeros((0, 0), dtype=np.int64)
+    """Call an engine with what most calls leave out filled in."""
     if car_t is None:
         car_t = np.zeros((0, 3), dtype=np.int64)
     if seen is None:
-        seen = none, np.zeros((0, 0, 3), dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0)
-    return counts.advance(  # type: ignore[no-any-return]
-        rng,
-        rates,
-        cells,
-        car_t,
-        b_cells,
-        float(span[0]),
-        float(span[1]),
-        float(lymphodepleted),
-        engine.tolerance,
-        float(target),
-        float(limits[0]),
-        float(limits[1]),
-        engine.size_limit_cells,
-        *seen,
-        letters.sanctuary,
+        seen = counts.records(0, 0, 0)
+    goal = counts.Goal(float(target), float(limits[0]), float(limits[1]), engine.size_limit_cells)
+    start, end = float(span[0]), float(span[1])
+    return advance(
+        rates, cells, car_t, b_cells, start, end, float(lymphodepleted), engine.tolerance, goal, seen, letters.sanctuary
     )
+
+
+def _engine(engine: Engine, patient: Patient, product: Product, rng: np.random.Generator) -> Advance:
+    """The engine that `engine.name` names, with its source of chance."""
+    if engine.name == "counts":
+        return partial(counts.advance, rng)
+    from escape_abm import marrow  # Mesa takes a second to import
+
+    return marrow.make_model(patient.biology, product, engine, rng=int(rng.integers(2**63))).advance
 
 
 def _infusions(product: Product, regimen: Regimen, dose: float) -> list[tuple[float, str, float]]:
@@ -209,9 +207,26 @@ class Course:
     """
 
     def __init__(
-        self, patient: Patient, product: Product, regimen: Regimen, clinic: Clinic, engine: Engine, entry: Counts
+        self,
+        patient: Patient,
+        product: Product,
+        regimen: Regimen,
+        clinic: Clinic,
+        *,
+        follow_up_days: int,
+        engine: Engine,
+        entry: Counts,
+        advance: Advance | None = None,
     ) -> None:
-        """Start before day 0 with the cells at entry; bridging, if any, is done here."""
+        """Bring a patient with these cells at entry to day 0, just after the first infusion.
+
+        Args:
+            patient, product, regimen, clinic: Who, with what, how, and by which clinical definitions.
+            follow_up_days: Length of follow-up.
+            engine: How the law is drawn.
+            entry: (S,) leukaemic cells at entry.
+            advance: Draws the ticks; made as `engine` says if left out.
+        """
         biology = patient.biology
         self.patient, self.product, self.regimen, self.clinic, self.engine = patient, product, regimen, clinic, engine
         self.letters, self.classes = alphabet_of(biology), car_classes(product, biology.antigens)
@@ -223,30 +238,36 @@ class Course:
         self.day, self.lymphodepleted, self.limits = 0.0, LONG_AGO, (math.inf, math.inf)
         self.stop: Stop | None = None
         self.ticks = 0
+        self.advance = advance or _engine(engine, patient, product, self.rng)
         if regimen.bridging_log10_kill > 0:
             self.cells = thin(self.rng, self.cells, regimen.bridging_log10_kill)
             span = (-regimen.bridging_days, 0.0)
-            _advance(self.rng, make_rates(biology), self.letters, self.cells, span, engine)
-
-    def open_records(self, days: int) -> None:
-        """Make room for one record a day; the first is of now."""
-        self.seen = (
-            np.zeros((days + 1, self.cells.size), dtype=np.int64),
-            np.zeros((days + 1, *self.car_t.shape), dtype=np.int64),
-            np.zeros(days + 1, dtype=np.int64),
-            np.zeros(days + 1),
-        )
-        self.t_cells = np.zeros(days + 1)
-        self.seen[0][0], self.seen[1][0], self.seen[2][0] = self.cells, self.car_t, self.b_cells
+            _advance(self.advance, make_rates(biology), self.letters, self.cells, span, engine)
+        self.plan = [event for event in self._events() if event[0] <= follow_up_days]
+        while self.plan and self.plan[0][0] <= 0:
+            self.plan.pop(0)[1]()
+        self.seen = counts.records(follow_up_days + 1, self.cells.size, len(self.classes))
+        self.t_cells = np.zeros(follow_up_days + 1)
+        self.seen.cells[0], self.seen.car_t[0], self.seen.b_cells[0] = self.cells, self.car_t, self.b_cells
         self.t_cells[0] = self._normal_t_cells(0)
 
-    def run_to(self, day: float) -> None:
+    def follow(self, until: float) -> None:
+        """Let time pass to a day, or to where the run stops, with everything that is planned till then."""
+        while self.plan and self.plan[0][0] <= until and not self.stop:
+            day, event = self.plan.pop(0)
+            self._run_to(day)
+            if not self.stop:
+                event()
+        if not self.stop:
+            self._run_to(until)
+
+    def _run_to(self, day: float) -> None:
         """Let the engine run to a day, or to where it stops."""
         if day <= self.day:
             return
         first = math.floor(self.day) + 1
         code, self.day, self.b_cells, ticks = _advance(
-            self.rng,
+            self.advance,
             self.rates,
             self.letters,
             self.cells,
@@ -292,7 +313,7 @@ class Course:
             self.stop = Stop.NO_REMISSION
         self.limits = self.clinic.marrow_cells(self.clinic.relapse_blast_fraction), self.clinic.extramedullary_cells
 
-    def events(self) -> list[tuple[float, Callable[[], None]]]:
+    def _events(self) -> list[tuple[float, Callable[[], None]]]:
         """What happens on which day, in order; on one day lymphodepletion comes first and the assessment last."""
         depletions, parts = {0.0}, self.product.components.values()
         depletions |= {part.day for part in parts if part.new_lymphodepletion}
@@ -311,11 +332,11 @@ class Course:
         last = math.floor(self.day) + 1
         return Trajectory(
             day=np.arange(last, dtype=float),
-            cells=self.seen[0][:last],
-            car_t=self.seen[1][:last],
-            b_cells=self.seen[2][:last],
+            cells=self.seen.cells[:last],
+            car_t=self.seen.car_t[:last],
+            b_cells=self.seen.b_cells[:last],
             t_cells=self.t_cells[:last],
-            kills=self.seen[3][:last],
+            kills=self.seen.kills[:last],
             entry=self.entry,
             stop=self.stop or Stop.COMPLETED,
             ticks=self.ticks,
@@ -349,18 +370,14 @@ def simulate(
         InputError: the product is against an antigen that the biology does not have, or the burden cannot be reached.
     """
     engine = engine or Engine()
-    entry = grow_leukaemia(patient, engine) if leukaemia is None else leukaemia
-    course = Course(patient, product, regimen, clinic, engine, entry)
-    plan = [event for event in course.events() if event[0] <= follow_up_days]
-    for _, event in (e for e in plan if e[0] == 0):
-        event()
-    course.open_records(follow_up_days)
-    for day, event in (e for e in plan if e[0] > 0):
-        course.run_to(day)
-        if course.stop:
-            return course.trajectory()
-        event()
-        if course.stop:
-            return course.trajectory()
-    course.run_to(follow_up_days)
+    course = Course(
+        patient,
+        product,
+        regimen,
+        clinic,
+        follow_up_days=follow_up_days,
+        engine=engine,
+        entry=grow_leukaemia(patient, engine) if leukaemia is None else leukaemia,
+    )
+    course.follow(follow_up_days)
     return course.trajectory()

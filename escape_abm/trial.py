@@ -54,6 +54,7 @@ def run_patient(index: int, settings: Settings) -> tuple[list[dict[str, Any]], l
 
     The leukaemia is grown once: every product meets the same clones.
     """
+    fraction, settings = settings.sample_fraction, settings.sampled()
     patient = sample_patient(index, settings.seed, settings.cohort, settings.biology)
     leukaemia = grow_leukaemia(patient, settings.engine)
     rows, courses = [], []
@@ -67,7 +68,7 @@ def run_patient(index: int, settings: Settings) -> tuple[list[dict[str, Any]], l
             engine=settings.engine,
             leukaemia=leukaemia,
         )
-        head = {"patient": index, "arm": product.name} | patient.covariates()
+        head = {"patient": index, "arm": product.name, "sample_fraction": fraction} | patient.covariates()
         rows.append(head | patient_row(path, settings.clinic, settings.follow_up_days))
         if index < settings.trajectories.patients:
             courses.append(course(path, settings.trajectories.every_days))

@@ -33,7 +33,7 @@ def compare(settings: Settings, folder: Path) -> None:
         "cumulative_incidence": figures.incidence_by_product(result.patients, labels, months, settings.trial.published),
     }
     if len(result.trajectories):
-        clinic = settings.clinic
+        clinic = settings.sampled().clinic
         lines = {"5 % blasts": clinic.marrow_cells(0.05), "MRD 1e-4": clinic.marrow_cells(1e-4)}
         pictures["courses"] = figures.courses(result.trajectories, result.patients, labels, lines)
     for figure, _ in pictures.values():

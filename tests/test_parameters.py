@@ -28,6 +28,8 @@ UNIT_ENDINGS = {
     "kg": ("kg",),
     "day": ("d",),
     "log10_kill": ("log10",),
+    "um": ("um",),
+    "um2_per_min": ("um2/min",),
 }
 NAMED_OTHERWISE = {
     "hill": "none",

@@ -12,8 +12,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "escape_abm"
 # Data flows one way: a module imports only from its left.
 ORDER = (
-    "parameters", "products", "regimen", "clinic", "cohort", "settings", "states", "law", "counts", "simulation",
-    "endpoints", "survival", "trial", "figures", "report", "results", "config",
+    "parameters", "products", "regimen", "clinic", "cohort", "settings", "states", "law", "counts", "cells", "marrow",
+    "simulation", "endpoints", "survival", "trial", "figures", "report", "results", "config",
 )  # fmt: skip
 MODULES = sorted(p.stem for p in PACKAGE.glob("*.py") if p.stem != "__init__")
 
@@ -50,7 +50,8 @@ def test_imports_go_one_way(module: str) -> None:
         ("seaborn", {"figures"}),
         ("rich", {"report"}),
         ("joblib", {"trial"}),
-        ("numba", {"law", "counts"}),
+        ("numba", {"law", "counts", "cells", "marrow"}),
+        ("mesa", {"cells", "marrow"}),
     ],
 )
 def test_libraries_stay_in_their_rooms(library: str, allowed: set[str]) -> None:
@@ -90,11 +91,21 @@ def test_the_law_is_part_of_the_cache_key() -> None:
 
 def test_nothing_that_calls_the_law_is_cached_on_its_own() -> None:
     """numba's cache of a function sees only its own file: a caller of the law must be compiled with the kernel."""
-    for node in ast.walk(ast.parse((PACKAGE / "counts.py").read_text())):
-        if isinstance(node, ast.FunctionDef) and node.name != "advance":
-            calls_law = any(isinstance(n, ast.Name) and n.id == "law" for s in node.body for n in ast.walk(s))
-            cached = any("cache" in ast.dump(d) for d in node.decorator_list)
-            assert not (calls_law and cached), node.name
+    for module in ("counts", "cells", "marrow"):
+        for node in ast.parse((PACKAGE / f"{module}.py").read_text()).body:
+            if isinstance(node, ast.FunctionDef):
+                calls_law = any(isinstance(n, ast.Name) and n.id == "law" for s in node.body for n in ast.walk(s))
+                cached = any("cache" in ast.dump(d) for d in node.decorator_list)
+                assert not (calls_law and cached), node.name
+
+
+def test_the_grid_compiles_nothing_stale() -> None:
+    """What `_compile` caches has the fingerprint of the law in its key."""
+    from escape_abm import cells, law, marrow
+
+    for function in (*cells.compiled, *marrow.compiled):
+        free = [c.cell_contents for c in function.py_func.__closure__ or ()]  # type: ignore[attr-defined]
+        assert law.FINGERPRINT in free
 
 
 @pytest.mark.parametrize("module", MODULES)

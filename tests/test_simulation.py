@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -32,6 +33,11 @@ def with_biology(patient: Patient, **sections: dict[str, object]) -> Patient:
 
 def run(patient: Patient, product: Product, days: int = 60, **engine: object) -> Trajectory:
     return simulate(patient, product, Regimen(), Clinic(), follow_up_days=days, engine=Engine(**engine))
+
+
+def plain(seed: int) -> partial[tuple[int, float, int, int]]:
+    """The counts engine with chance from this seed."""
+    return partial(counts.advance, np.random.default_rng(seed))
 
 
 def test_same_seed_same_course(make_patient: MakePatient, products: dict[str, Product]) -> None:
@@ -81,7 +87,7 @@ def test_zero_rates_change_nothing(make_patient: MakePatient) -> None:
     letters = alphabet_of(biology)
     cells = np.zeros(len(letters), dtype=np.int64)
     cells[0] = 12345
-    code, day, _, _ = _advance(np.random.default_rng(1), make_rates(biology), letters, cells, (0, 3650), Engine())
+    code, day, _, _ = _advance(plain(1), make_rates(biology), letters, cells, (0, 3650), Engine())
     assert (code, day, cells[0], cells.sum()) == (counts.REACHED_DAY, 3650, 12345, 12345)
 
 
@@ -91,7 +97,7 @@ def test_switching_conserves_cells(make_patient: MakePatient) -> None:
     letters = alphabet_of(still.biology)
     cells = np.full(len(letters), 10**6, dtype=np.int64)
     before = cells.copy()
-    _advance(np.random.default_rng(1), make_rates(still.biology), letters, cells, (0, 100), Engine())
+    _advance(plain(1), make_rates(still.biology), letters, cells, (0, 100), Engine())
     assert cells.sum() == before.sum()
     assert not np.array_equal(cells, before)
 
@@ -102,7 +108,7 @@ def test_certain_extinction(make_patient: MakePatient) -> None:
     rates = make_rates(dying.biology)._replace(division_fold=np.zeros(len(letters)))  # nothing divides
     cells = np.zeros(len(letters), dtype=np.int64)
     cells[0] = 10**12
-    _advance(np.random.default_rng(1), rates, letters, cells, (0, 60), Engine())
+    _advance(plain(1), rates, letters, cells, (0, 60), Engine())
     assert not cells.any()
 
 
@@ -258,11 +264,9 @@ def test_kernel_and_plain_python_agree(make_patient: MakePatient, products: dict
     def once(kernel: Callable[..., tuple[int, float, int, int]]) -> tuple[object, ...]:
         cells = np.full(len(letters), 50, dtype=np.int64)
         car_t = np.full((3, 3), 200, dtype=np.int64)
-        none = np.zeros((0, len(letters)), dtype=np.int64), np.zeros((0, 3, 3), dtype=np.int64)
-        end = kernel(
-            np.random.default_rng(4), rates, cells, car_t, 10**6, 0.0, 5.0, 0.0, 0.5, 0.0, math.inf, math.inf, 1e15,
-            *none, np.zeros(0, dtype=np.int64), np.zeros(0), letters.sanctuary,
-        )  # fmt: skip
+        goal, seen = counts.Goal(size_limit=1e15), counts.records(0, len(letters), 3)
+        rng = np.random.default_rng(4)
+        end = kernel(rng, rates, cells, car_t, 10**6, 0.0, 5.0, 0.0, 0.5, goal, seen, letters.sanctuary)
         return end, cells.tolist(), car_t.tolist()
 
     assert once(counts.advance) == once(counts.advance.py_func)  # type: ignore[attr-defined]

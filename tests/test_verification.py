@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -146,7 +146,7 @@ def descendants_of_one_cell(setting: Setting, days: float, tolerance: float, rep
     out = np.zeros(replicates, dtype=np.int64)
     for i in range(replicates):
         cells = one_founder(setting)
-        simulation._advance(rng, rates, letters, cells, (0.0, days), engine)
+        simulation._advance(partial(counts.advance, rng), rates, letters, cells, (0.0, days), engine)
         out[i] = cells.sum()
     return out
 
@@ -156,13 +156,13 @@ def days_to_size(setting: Setting, size: float, replicates: int) -> NDArray[np.f
     """Days from one cell to a size, of lines that reach it, as `grow_leukaemia` grows them."""
     biology = setting.biology()
     rates, letters, engine = law.make_rates(biology), alphabet_of(biology), Engine()
-    rng = np.random.default_rng([SEED, 7])
+    advance = partial(counts.advance, np.random.default_rng([SEED, 7]))
     out = np.zeros(replicates)
     for i in range(replicates):
         stop = counts.EXTINCT
         while stop != counts.REACHED_TARGET:
             cells = one_founder(setting)
-            stop, out[i], _, _ = simulation._advance(rng, rates, letters, cells, (0.0, 1e6), engine, target=size)
+            stop, out[i], _, _ = simulation._advance(advance, rates, letters, cells, (0.0, 1e6), engine, target=size)
     return out
 
 
@@ -369,7 +369,7 @@ def large_clone_after_a_tick(setting: Setting) -> NDArray[np.float64]:
     out = np.zeros(LARGE_CLONE_REPLICATES)
     for i in range(LARGE_CLONE_REPLICATES):
         cells = one_founder(setting, LARGE_CLONE)
-        *_, ticks = simulation._advance(rng, rates, letters, cells, (0.0, 1.0), engine)
+        *_, ticks = simulation._advance(partial(counts.advance, rng), rates, letters, cells, (0.0, 1.0), engine)
         assert ticks == 1
         out[i] = cells.sum()
     return out
