@@ -331,6 +331,10 @@ class CellModel(mesa.Model):  # type: ignore[misc]
         numbers, b = np.array(self.numbers), self.b_kind
         return numbers[:b], numbers[b + 1 :].reshape(len(self.classes), 3), int(numbers[b])
 
+    def car_t_cells(self) -> list[CarTCell]:
+        """The CAR T cells, oldest first."""
+        return list(self.agents_by_type.get(CarTCell, ()))
+
     def populate(self, cells: Counts, car_t: Counts, b_cells: int) -> None:
         """Make the agents as many as these numbers: random ones of a kind are taken out, new ones come to random sites.
 

@@ -232,7 +232,7 @@ def incidence_by_product(
     return figure, pd.concat(tables, ignore_index=True)[["arm", "kind", "day", "estimate", "lower", "upper"]]
 
 
-def _course_group(group: str) -> str | None:
+def course_group(group: str) -> str | None:
     """The line of the course picture that a group of the trajectory table belongs to."""
     if group == "CAR T":
         return "CAR T cells"
@@ -277,7 +277,7 @@ def courses(
     kept = sorted(int(i) for i in trajectories["patient"].unique())
     chosen, arms = telling_cases(patients, kept, list(labels), n_patients=3, n_arms=4)
     data = trajectories[trajectories["patient"].isin(chosen) & trajectories["arm"].isin(arms)].copy()
-    data["line"] = data["group"].map(_course_group)
+    data["line"] = data["group"].map(course_group)
     data = data.dropna(subset="line")
     lines = data.groupby(["patient", "arm", "line", "day"], sort=False, as_index=False)["cells"].sum()
     with mpl.rc_context(STYLE):

@@ -17,7 +17,6 @@ from numba import njit
 
 from escape_abm import law
 from escape_abm.cells import (
-    CarTCell,
     CellModel,
     Counts,
     Floats,
@@ -206,8 +205,7 @@ class MarrowGrid(CellModel):
 
     def _gather(self) -> None:
         """Where the CAR T cells are."""
-        crowd = self.agents_by_type.get(CarTCell, ())
-        self.car_t_agents: list[CarTCell] = list(crowd)
+        self.car_t_agents = self.car_t_cells()
         self.car_t_sites = np.array([a.site for a in self.car_t_agents], dtype=np.int64)
         self.car_t_kinds = np.array([a.kind for a in self.car_t_agents], dtype=np.int64)
         classes = self.rates.memory_loss.size

@@ -21,8 +21,8 @@ AT_ASSESSMENT = ("complete_remission", "mrd_negative", "mrd_negative_ngs")
 
 
 @contextmanager
-def progress(settings: Settings) -> Iterator[Callable[[int], None]]:
-    """A progress bar over patients, on the error stream; gives the function that moves it."""
+def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar, on the error stream; gives the function that moves it."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -31,17 +31,17 @@ def progress(settings: Settings) -> Iterator[Callable[[int], None]]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    arms = len(settings.arms)
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(f"patients x {arms} product{'s' if arms > 1 else ''}", total=settings.cohort.size)
+        task = bar.add_task(what, total=total)
         yield lambda done: bar.update(task, advance=done)
 
 
-def about(settings: Settings) -> str:
-    """One line that says what a picture is of."""
+def about(settings: Settings, who: str = "") -> str:
+    """One line that says what a picture is of; `who` if it is not of all patients."""
+    who = who or f"{settings.cohort.size} virtual patients"
     return (
-        f"Simulated with escape_abm {__version__}, not calibrated. {settings.trial.label}; {settings.cohort.size} "
-        f"virtual patients, seed {settings.seed}.{sample(settings)}"
+        f"Simulated with escape_abm {__version__}, not calibrated. {settings.trial.label}; {who}, "
+        f"seed {settings.seed}.{sample(settings)}"
     )
 
 
@@ -96,11 +96,17 @@ def show(result: TrialResult, settings: Settings, folder: Path) -> None:
         console.print(table)
     if settings.trial.published:
         _show_published(console, result, settings)
-    console.print(f"\nResults: {folder}", highlight=False, soft_wrap=True)
-    hint = "  figures/relapse_by_product.png first; summary.csv for every endpoint"
+    hint = "figures/relapse_by_product.png first; summary.csv for every endpoint"
     if len(settings.arms) > 1:
         hint += f"; contrasts.csv for products against {settings.product.name} on the same patients"
-    console.print(hint, highlight=False, soft_wrap=True)
+    where(folder, hint)
+
+
+def where(folder: Path, hint: str) -> None:
+    """Print where the results are, and what to look at first."""
+    console = Console()
+    console.print(f"\nResults: {folder}", highlight=False, soft_wrap=True)
+    console.print(f"  {hint}", highlight=False, soft_wrap=True)
 
 
 def _show_published(console: Console, result: TrialResult, settings: Settings) -> None:

@@ -11,15 +11,18 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
 
 from escape_abm import __version__
 from escape_abm.figures import save
 from escape_abm.parameters import InputError
 from escape_abm.settings import Settings
-from escape_abm.trial import TrialResult
 
 LIBRARIES = (
     "numpy",
@@ -71,16 +74,22 @@ def _git(*words: str) -> str | None:
 
 
 def write_run(
-    folder: Path, result: TrialResult, settings: Settings, figures: dict[str, Any], wall_seconds: float
+    folder: Path,
+    settings: Settings,
+    tables: dict[str, pd.DataFrame],
+    figures: dict[str, tuple[Figure, pd.DataFrame]],
+    wall_seconds: float,
+    others: dict[str, Callable[[Path], None]] | None = None,
 ) -> None:
     """Write tables, figures (each with the table that it drew) and provenance into the folder of a run.
 
     Args:
         folder: Where; made if it is not there.
-        result: Tables of the run.
         settings: What was run.
+        tables: File name (.csv or .parquet) to table.
         figures: Name to (figure, table).
         wall_seconds: How long the run took.
+        others: File name to what writes it, for files of other kinds.
 
     Raises:
         InputError: the folder already holds a finished run.
@@ -90,14 +99,16 @@ def write_run(
     part = folder / ".partial"
     shutil.rmtree(part, ignore_errors=True)
     (part / "figures").mkdir(parents=True)
-    result.patients.to_parquet(part / "patients.parquet", index=False)
-    if len(result.trajectories):
-        result.trajectories.to_parquet(part / "trajectories.parquet", index=False)
-    result.summary.to_csv(part / "summary.csv", index=False)
-    result.contrasts.to_csv(part / "contrasts.csv", index=False)
+    for name, table in tables.items():
+        if name.endswith(".parquet"):
+            table.to_parquet(part / name, index=False)
+        else:
+            table.to_csv(part / name, index=False)
     for name, (figure, table) in figures.items():
         table.to_csv(part / "figures" / f"{name}.csv", index=False)
         save(figure, part / "figures" / name)
+    for name, write in (others or {}).items():
+        write(part / name)
     about = provenance(settings, wall_seconds, "completed")
     (part / "provenance.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     for item in sorted(part.iterdir(), key=lambda p: p.name == "provenance.json"):

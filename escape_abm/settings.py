@@ -138,6 +138,8 @@ class Settings(Section):
     comparators: dict[str, Product] = {}
     follow_up_months: float = Field(default=12, gt=0, le=240)
     seed: int = Field(default=1, ge=0, lt=2**63)
+    patient: int = Field(default=0, ge=0)
+    """Which patient, for experiments that look at one."""
     workers: int | None = Field(default=None, ge=1, le=1024)
     """Processes; none given: one for each core. Results do not depend on it."""
 

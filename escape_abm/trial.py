@@ -48,6 +48,12 @@ class TrialResult:
     summary: pd.DataFrame
     contrasts: pd.DataFrame
 
+    def files(self) -> dict[str, pd.DataFrame]:
+        """The tables by the names of their files; no file of courses if none was kept."""
+        kept = {"trajectories.parquet": self.trajectories} if len(self.trajectories) else {}
+        tables = {"patients.parquet": self.patients, "summary.csv": self.summary, "contrasts.csv": self.contrasts}
+        return tables | kept
+
 
 def run_patient(index: int, settings: Settings) -> tuple[list[dict[str, Any]], list[pd.DataFrame]]:
     """One patient under every arm: rows of endpoints, and courses if they are kept.

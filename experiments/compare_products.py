@@ -22,7 +22,8 @@ def compare(settings: Settings, folder: Path) -> None:
     from escape_abm.trial import run_trial
 
     began = time.perf_counter()
-    with report.progress(settings) as advance:
+    arms = len(settings.arms)
+    with report.progress(f"patients x {arms} product{'s' if arms > 1 else ''}", settings.cohort.size) as advance:
         result = run_trial(settings, advance)
     labels = {arm.name: arm.label for arm in settings.arms}
     months = settings.follow_up_months
@@ -38,7 +39,7 @@ def compare(settings: Settings, folder: Path) -> None:
         pictures["courses"] = figures.courses(result.trajectories, result.patients, labels, lines)
     for figure, _ in pictures.values():
         figures.stamp(figure, report.about(settings))
-    results.write_run(folder, result, settings, pictures, time.perf_counter() - began)
+    results.write_run(folder, settings, result.files(), pictures, time.perf_counter() - began)
     report.show(result, settings, folder)
 
 
