@@ -6,13 +6,13 @@ day a step, with agents that can be looked at in between.
 
 from __future__ import annotations
 
-from escape_abm.cohort import COURSE, sample_patient
+from escape_abm.cohort import sample_patient
 from escape_abm.law import make_rates
 from escape_abm.marrow import MarrowGrid
 from escape_abm.parameters import InputError
 from escape_abm.products import car_classes
 from escape_abm.settings import Settings
-from escape_abm.simulation import Course, Trajectory, grow_leukaemia
+from escape_abm.simulation import Course, Trajectory, agents_seed, grow_leukaemia
 from escape_abm.states import alphabet_of
 
 
@@ -44,7 +44,7 @@ class Bedside(MarrowGrid):
             alphabet_of(who.biology),
             classes,
             make_rates(who.biology, classes, infused=True),
-            rng=int(who.stream(COURSE).integers(2**63)),
+            rng=agents_seed(who),
             sites=round(who.biology.leukaemia.carrying_capacity_cells),
             space=settings.engine.space,
         )

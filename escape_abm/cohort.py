@@ -16,8 +16,8 @@ from pydantic import Field, model_validator
 
 from escape_abm.parameters import Antigen, Biology, Section, row
 
-TRAITS, LEUKAEMIA, COURSE, READOUT = range(4)
-"""Streams of chance of one patient."""
+TRAITS, LEUKAEMIA, COURSE, READOUT, AGENTS = range(5)
+"""Streams of chance of one patient; agents have one of their own, so that events are the same under both engines."""
 
 
 def stream(seed: int, patient: int, which: int) -> np.random.Generator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -122,7 +123,7 @@ class View:
             state = "remission" if clinic.blast_fraction(cells) < clinic.remission_blast_fraction else "disease"
             return f"day {course.day:.0f}: {state}"
         row = patient_row(self.model.trajectory(), clinic, self.model.settings.follow_up_days)
-        shown = f", {row['relapse_phenotype']}" if row["relapse"] else ""
+        shown = f", {row['relapse_phenotype'].replace('-', '−')}" if row["relapse"] else ""
         return f"day {course.day:.0f}: {course.stop.value}{shown}"
 
 
@@ -130,7 +131,7 @@ def course_table(path: Trajectory) -> pd.DataFrame:
     """`day, line, cells` of a course, in the lines of the course picture."""
     table = tabulated(path)
     table["line"] = table["group"].map(course_group)
-    return table.dropna(subset="line").groupby(["line", "day"], sort=False, as_index=False)["cells"].sum()
+    return pd.DataFrame(table.dropna(subset="line").groupby(["line", "day"], sort=False, as_index=False)["cells"].sum())
 
 
 class Film:
@@ -152,14 +153,14 @@ class Film:
         with mpl.rc_context(STYLE):
             self.figure = Figure(figsize=(3.6 * len(models), 5.8), layout="constrained")
             axes = self.figure.subplots(2, len(models), squeeze=False, height_ratios=[3, 1.15], sharey="row")
-            self.views = [View(*axes[:, i], model, days) for i, model in enumerate(models)]
+            self.views = [View(axes[0, i], axes[1, i], model, days) for i, model in enumerate(models)]
             axes[1, 0].set_ylabel("Cells in the sample")
             self.figure.legend(handles=legend(_seen(models)), loc="outside upper center", ncols=3, frameon=False)
             stamp(self.figure, about)
         self.about, self.frames = about, [self._frame()]
 
     def _frame(self) -> Image.Image:
-        canvas = FigureCanvasAgg(self.figure)
+        canvas: Any = FigureCanvasAgg(self.figure)
         with mpl.rc_context(STYLE):
             canvas.draw()
         picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

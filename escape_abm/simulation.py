@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from escape_abm import counts
 from escape_abm.clinic import Clinic
-from escape_abm.cohort import COURSE, LEUKAEMIA, Patient
+from escape_abm.cohort import AGENTS, COURSE, LEUKAEMIA, Patient
 from escape_abm.law import EFFECTOR, MEMORY, Rates, endogenous_t_cells, make_rates
 from escape_abm.parameters import InputError, suggest
 from escape_abm.products import CarClass, Product, car_classes
@@ -178,7 +178,12 @@ def _engine(engine: Engine, patient: Patient, product: Product, rng: np.random.G
         return partial(counts.advance, rng)
     from escape_abm import marrow  # Mesa takes a second to import
 
-    return marrow.make_model(patient.biology, product, engine, rng=int(rng.integers(2**63))).advance
+    return marrow.make_model(patient.biology, product, engine, rng=agents_seed(patient)).advance
+
+
+def agents_seed(patient: Patient) -> int:
+    """Seed of all chance among this patient's agents."""
+    return int(patient.stream(AGENTS).integers(2**63))
 
 
 def _infusions(product: Product, regimen: Regimen, dose: float) -> list[tuple[float, str, float]]:

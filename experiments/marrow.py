@@ -26,7 +26,9 @@ def watch(settings: Settings, folder: Path) -> None:
 
     began = time.perf_counter()
     models = [Bedside(settings.model_copy(update={"product": arm}), settings.patient) for arm in settings.arms]
-    film = micrograph.Film(models, settings.follow_up_days, report.about(settings, f"virtual patient {settings.patient}"))
+    film = micrograph.Film(
+        models, settings.follow_up_days, report.about(settings, f"virtual patient {settings.patient}")
+    )
     with report.progress("days", settings.follow_up_days + 1) as advance:
         for _ in film.days(FRAMES, STILLS):
             advance(1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from escape_abm.cohort import COURSE, LEUKAEMIA, READOUT, TRAITS, Cohort, sample_patient, stream
+from escape_abm.cohort import AGENTS, COURSE, LEUKAEMIA, READOUT, TRAITS, Cohort, sample_patient, stream
 from escape_abm.parameters import Biology, InputError, check
 
 FALSE_ALARM = 1e-4  # of each statistical check below
@@ -28,7 +28,7 @@ def test_cohort_size_changes_nobody() -> None:
 
 
 def test_streams_are_apart() -> None:
-    draws = [stream(1, i, k).random() for i in range(50) for k in (TRAITS, LEUKAEMIA, COURSE, READOUT)]
+    draws = [stream(1, i, k).random() for i in range(50) for k in (TRAITS, LEUKAEMIA, COURSE, READOUT, AGENTS)]
     assert len(set(draws)) == len(draws)
     assert stream(1, 2, COURSE).random() == stream(1, 2, COURSE).random()
     child = np.random.SeedSequence(9).spawn(4)[3].spawn(3)[2]
