@@ -24,7 +24,7 @@ from escape_abm.law import EFFECTOR, EXHAUSTED, MEMORY, Rates
 from escape_abm.parameters import Biology, rescale
 from escape_abm.products import Product, car_classes
 from escape_abm.regimen import Regimen
-from escape_abm.simulation import _infuse, _infusions
+from escape_abm.simulation import _infuse
 from escape_abm.states import Alphabet, alphabet_of, founder
 
 Floats = NDArray[np.float64]
@@ -90,7 +90,7 @@ def flow(rates: Rates, around: law.Surroundings, y: Numbers, out: Floats) -> Non
     car_t, change = y[n:-1].reshape(classes, 3), out[n:-1].reshape(classes, 3)
     out[:] = 0.0
     for i in range(n):
-        gain = law.birth_hazard(rates, around, i) - rates.death - law.kill_hazard(rates, around, i)
+        gain = law.birth_hazard(rates, around, i) - law.death_hazard(rates, around, i)
         out[i] += (gain - law.leave_hazard(rates, around, i)) * y[i]
         for r in range(rates.route_first[i], rates.route_first[i + 1]):
             out[rates.route_to[r]] += law.route_hazard(rates, around, i, r) * y[i]
@@ -99,10 +99,10 @@ def flow(rates: Rates, around: law.Surroundings, y: Numbers, out: Floats) -> Non
         activated = law.activation_hazard(rates, around, s) * memory  # each becomes two effectors
         tired = law.exhaustion_hazard(rates, around, s) * effector
         resting = rates.to_memory * effector
-        gain = law.effector_birth(rates, around, s) - rates.effector_death - rates.rejection
-        change[s, MEMORY] = resting - activated - (rates.memory_loss[s] + rates.rejection) * memory
+        gain = law.effector_birth(rates, around, s) - law.car_t_death(rates, s, EFFECTOR)
+        change[s, MEMORY] = resting - activated - law.car_t_death(rates, s, MEMORY) * memory
         change[s, EFFECTOR] = 2.0 * activated + gain * effector - resting - tired
-        change[s, EXHAUSTED] = tired - (rates.exhausted_death + rates.rejection) * exhausted
+        change[s, EXHAUSTED] = tired - law.car_t_death(rates, s, EXHAUSTED) * exhausted
     out[-1] = rates.b_source - (rates.b_death + law.kill_hazard_b(rates, around)) * y[-1]
 
 
@@ -195,7 +195,12 @@ def solve(
         )
     survive = 10.0**-regimen.lymphodepletion_log10_kill
     cells, lymphodepleted = (cells * survive, 0.0) if regimen.lymphodepletion else (cells, -1e9)
-    infusions = _infusions(product, regimen, regimen.dose(patient.weight_kg))
+    dose = regimen.dose(patient.weight_kg)
+    infusions = sorted(
+        (part.day + day, name, dose * part.dose_fraction * fraction)
+        for name, part in product.components.items()
+        for day, fraction in zip(regimen.split_days, regimen.split_fractions, strict=True)
+    )
     redepleted = {part.day for part in product.components.values() if part.new_lymphodepletion and part.day > 0}
     turns = {0.0, float(follow_up_days), float(clinic.assessment_day), patient.rejection_day} | redepleted
     turns |= {day for day, _, _ in infusions}
@@ -216,7 +221,7 @@ def solve(
             y[:n] *= survive
             lymphodepleted = turn
         if turn == patient.rejection_day:
-            rates = rates._replace(rejection=biology.car_t.rejection_per_day)
+            rates = rates._replace(rejection=np.full(len(classes), biology.car_t.rejection_per_day))
         for infusion_day, name, dose in infusions:
             if infusion_day == turn:
                 infused = np.zeros((len(classes), 3), dtype=np.int64)

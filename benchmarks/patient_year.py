@@ -30,9 +30,10 @@ from numba import njit
 from escape_abm.cohort import Patient, sample_patient
 from escape_abm.config import compose
 from escape_abm.law import Rates, make_rates
+from escape_abm.leukaemia import grow_leukaemia
 from escape_abm.products import car_classes
 from escape_abm.settings import Engine, Settings
-from escape_abm.simulation import grow_leukaemia, simulate
+from escape_abm.simulation import simulate
 from escape_abm.states import alphabet_of
 
 PRODUCTS = ("cd19_fmc63", "tandem", "auto1_22")

@@ -7,12 +7,14 @@ day a step, with agents that can be looked at in between.
 from __future__ import annotations
 
 from escape_abm.cohort import sample_patient
+from escape_abm.engines import agents_seed
 from escape_abm.law import make_rates
+from escape_abm.leukaemia import grow_leukaemia
 from escape_abm.marrow import MarrowGrid
 from escape_abm.parameters import InputError
 from escape_abm.products import car_classes
 from escape_abm.settings import Settings
-from escape_abm.simulation import Course, Trajectory, agents_seed, grow_leukaemia
+from escape_abm.simulation import Course, Trajectory
 from escape_abm.states import alphabet_of
 
 

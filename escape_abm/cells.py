@@ -71,15 +71,12 @@ def birth_and_death(rates: Rates, around: Surroundings, kind: int) -> tuple[floa
     """Hazards of division and of death of this kind."""
     states = rates.access.shape[0]
     if kind < states:
-        return law.birth_hazard(rates, around, kind), rates.death + law.kill_hazard(rates, around, kind)
+        return law.birth_hazard(rates, around, kind), law.death_hazard(rates, around, kind)
     if kind == states:
         return 0.0, rates.b_death + law.kill_hazard_b(rates, around)
     car_class, phase = (kind - states - 1) // 3, (kind - states - 1) % 3
-    if phase == MEMORY:
-        return 0.0, rates.memory_loss[car_class] + rates.rejection
-    if phase == EFFECTOR:
-        return law.effector_birth(rates, around, car_class), rates.effector_death + rates.rejection
-    return 0.0, rates.exhausted_death + rates.rejection
+    birth = law.effector_birth(rates, around, car_class) if phase == EFFECTOR else 0.0
+    return birth, law.car_t_death(rates, car_class, phase)
 
 
 @njit(nogil=True)

@@ -7,7 +7,7 @@ from typing import Any, Self
 from numpy.typing import NDArray
 from pydantic import model_validator
 
-from escape_abm.parameters import Section, row
+from escape_abm.parameters import Host, Section, row
 
 
 class Clinic(Section):
@@ -125,6 +125,10 @@ class Clinic(Section):
     def marrow_cells(self, blast_fraction: float) -> float:
         """Leukaemic cells in the marrow at this fraction of blasts: the inverse of `blast_fraction`."""
         return blast_fraction * self.normal_marrow_cells / (self.largest_blast_fraction - blast_fraction)
+
+    def aplasia_below_cells(self, host: Host) -> float:
+        """B-cell aplasia: fewer normal B cells than this."""
+        return self.aplasia_fraction * host.b_cell_source_per_day * host.b_cell_life_days
 
     def in_remission(self, marrow_cells: float, sanctuary_cells: float) -> bool:
         """CR/CRi: marrow blasts below 5 % and no extramedullary disease that is seen."""

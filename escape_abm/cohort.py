@@ -50,6 +50,30 @@ class Cohort(Section):
         0.9, "fraction of blasts", (0, 1), (0.01, 1), "assumed", "C", "Antigen-negative share of the blasts in them."
     )
 
+    extramedullary_fraction: float = row(
+        0, "fraction of patients", (0, 1), (0, 0.3), "assumed", "C", "Patients who enter with extramedullary disease."
+    )
+    extramedullary_blast_fraction: float = row(
+        0.9, "fraction of blasts", (0, 1), (0.1, 1), "assumed", "C", "Blasts in sanctuaries in them."
+    )
+    prior_car_fraction: float = row(
+        0, "fraction of patients", (0, 1), (0, 1), "assumed", "C", "Patients who relapsed after an earlier CAR."
+    )
+    prior_car_antigen: str = "cd19"
+    """What the earlier CAR was against."""
+    prior_car_log10_kill: float = row(
+        5, "log10", (0, 12), (3, 8), "assumed", "C", "Kill of fully recognised blasts by it, before they grew back."
+    )
+    prior_car_rejected_fraction: float = row(
+        0.3,
+        "fraction of patients with an earlier CAR",
+        (0, 1),
+        (0, 1),
+        "assumed",
+        "C",
+        "Who reject the next one: an earlier CAR immunises (direction known, size assumed).",
+    )
+
     @model_validator(mode="after")
     def _median_below_max(self) -> Self:
         if self.burden_median_cells > self.burden_max_cells:
@@ -72,6 +96,11 @@ class Patient:
         kmt2a: Whether KMT2A is rearranged.
         negative_fraction: Share of blasts without `negative_antigen` at entry (0: only what grew by itself).
         rejection_day: Day on which rejection of the CAR T cells starts (inf: never).
+        prior_car_antigen: What an earlier CAR was against ("": there was none).
+        prior_car_log10_kill: How deeply it went.
+        extramedullary_fraction: Share of blasts in sanctuaries at entry, beyond those that went there by themselves.
+        transplant_luck, reinfusion_luck: Uniform; below the regimen's fraction the patient gets one.
+        graft_z: Standard normal; how strong a graft is against this leukaemia.
     """
 
     index: int
@@ -84,6 +113,12 @@ class Patient:
     negative_fraction: float
     clones: str
     rejection_day: float
+    prior_car_antigen: str = ""
+    prior_car_log10_kill: float = 0.0
+    extramedullary_fraction: float = 0.0
+    transplant_luck: float = 1.0
+    reinfusion_luck: float = 1.0
+    graft_z: float = 0.0
 
     def stream(self, which: int) -> np.random.Generator:
         """A fresh generator of one of this patient's streams."""
@@ -97,6 +132,8 @@ class Patient:
             "weight_kg": self.weight_kg,
             "kmt2a": self.kmt2a,
             "antigen_negative_at_entry": self.negative_fraction > 0,
+            "extramedullary_at_entry": self.extramedullary_fraction > 0,
+            "prior_car": bool(self.prior_car_antigen),
             "net_growth_per_day": b.leukaemia.net_growth_per_day,
             "effector_division_per_day": b.car_t.effector_division_per_day,
             "effector_death_per_day": b.car_t.effector_death_per_day,
@@ -138,6 +175,11 @@ def sample_patient(index: int, seed: int, cohort: Cohort, biology: Biology) -> P
         for rate in ("last_hit_per_division", "silencing_per_division"):
             drawn[rate] = min(1.0, drawn[rate])
         antigens[name] = antigen.model_copy(update=drawn)
+    # Later additions are drawn last, so that patients stay who they were.
+    prior = bool(rng.random() < cohort.prior_car_fraction)
+    rejects = (bool(rng.random() < cohort.prior_car_rejected_fraction) and prior) or rejects
+    extramedullary = bool(rng.random() < cohort.extramedullary_fraction)
+    transplant_luck, reinfusion_luck, graft_z = rng.random(), rng.random(), rng.standard_normal()
     return Patient(
         index=index,
         seed=seed,
@@ -156,4 +198,10 @@ def sample_patient(index: int, seed: int, cohort: Cohort, biology: Biology) -> P
         negative_fraction=cohort.negative_blast_fraction if negative else 0.0,
         clones=cohort.clones,
         rejection_day=float(rejection_day) if rejects else math.inf,
+        prior_car_antigen=cohort.prior_car_antigen if prior else "",
+        prior_car_log10_kill=cohort.prior_car_log10_kill if prior else 0.0,
+        extramedullary_fraction=cohort.extramedullary_blast_fraction if extramedullary else 0.0,
+        transplant_luck=transplant_luck,
+        reinfusion_luck=reinfusion_luck,
+        graft_z=graft_z,
     )

@@ -243,7 +243,7 @@ def _compile(fingerprint: str) -> Callable[..., Any]:
             for i in range(cells.shape[0]):
                 if cells[i] > 0:
                     killed, birth = law.kill_hazard(rates, around, i), law.birth_hazard(rates, around, i)
-                    gone = rates.death + killed
+                    gone = law.death_hazard(rates, around, i)
                     kills += killed * cells[i] * law.average_growth(birth - gone, days)
                     cells[i] = descendants(rng, cells[i], birth, gone, days)
             if car_t.shape[0] > 0:  # normal B cells matter only to CAR T cells
@@ -254,14 +254,10 @@ def _compile(fingerprint: str) -> Callable[..., Any]:
                 b_cells += rng.poisson(rates.b_source * law.happens(hazard_b, days) / hazard_b)
             for s in range(car_t.shape[0]):
                 birth = law.effector_birth(rates, around, s)
-                gone = rates.effector_death + rates.rejection
+                gone = law.car_t_death(rates, s, EFFECTOR)
                 car_t[s, EFFECTOR] = descendants(rng, car_t[s, EFFECTOR], birth, gone, days)
-                car_t[s, MEMORY] -= draw(
-                    rng, car_t[s, MEMORY], law.happens(rates.memory_loss[s] + rates.rejection, days)
-                )
-                car_t[s, EXHAUSTED] -= draw(
-                    rng, car_t[s, EXHAUSTED], law.happens(rates.exhausted_death + rates.rejection, days)
-                )
+                for rests in (MEMORY, EXHAUSTED):
+                    car_t[s, rests] -= draw(rng, car_t[s, rests], law.happens(law.car_t_death(rates, s, rests), days))
             switch(rng, rates, around, cells, car_t, inflow, 0.5 * days)
             ticks += 1
             began, day = day, day + days

@@ -34,6 +34,7 @@ from escape_abm.cohort import READOUT
 from escape_abm.counts import draw
 from escape_abm.law import EFFECTOR, EXHAUSTED, MEMORY
 from escape_abm.products import Product
+from escape_abm.regimen import Transplant
 from escape_abm.simulation import Stop, Trajectory
 from escape_abm.states import LINEAGE_SWITCH, MYELOID, Alphabet, shown_sign
 
@@ -133,11 +134,14 @@ class Luck(NamedTuple):
     treatment_death_day: float  # uniform
     death_after_failure: float  # exponential
     marrow_sample: int  # seed
+    transplant_death: float  # uniform
+    transplant_death_day: float  # uniform
 
 
 def _luck(path: Trajectory) -> Luck:
     rng = path.patient.stream(READOUT)
-    return Luck(rng.standard_normal(), rng.random(), rng.random(), rng.exponential(), int(rng.integers(2**32)))
+    first = rng.standard_normal(), rng.random(), rng.random(), rng.exponential(), int(rng.integers(2**32))
+    return Luck(*first, rng.random(), rng.random())
 
 
 class Failure(NamedTuple):
@@ -164,7 +168,9 @@ def _failure(path: Trajectory, clinic: Clinic, remission: bool) -> Failure:
     return Failure(day, phenotype, kind, relapse_mechanism(path, int(day), phenotype, kind, clinic), hazard)
 
 
-def patient_row(path: Trajectory, clinic: Clinic, follow_up_days: int) -> dict[str, Any]:
+def patient_row(
+    path: Trajectory, clinic: Clinic, follow_up_days: int, transplant: Transplant | None = None
+) -> dict[str, Any]:
     """Every endpoint of one patient under one product.
 
     Days are nan where the event did not happen; `day_last` is death or the end of follow-up, `day_watched` the day to
@@ -173,9 +179,7 @@ def patient_row(path: Trajectory, clinic: Clinic, follow_up_days: int) -> dict[s
     """
     luck = _luck(path)
     end = path.day[-1] if path.stop is Stop.SIZE_LIMIT else follow_up_days  # what a stopped run did next is not known
-    day_treatment_death = math.inf
-    if luck.treatment_death < clinic.treatment_death_fraction:
-        day_treatment_death = 1 + luck.treatment_death_day * (clinic.treatment_death_last_day - 1)
+    day_treatment_death = _treatment_death(path, clinic, luck, transplant or Transplant())
 
     response = _response(path, clinic, luck, day_treatment_death)
     failure = _failure(path, clinic, response["complete_remission"])
@@ -200,7 +204,27 @@ def patient_row(path: Trajectory, clinic: Clinic, follow_up_days: int) -> dict[s
         "day_last": day_last,
     }
     watched = int(min(day_last, failure.day, path.day[-1]))
-    return response | outcome | _read_outs(path, clinic, luck, watched, relapsed) | {"stop": path.stop.value}
+    read = _read_outs(path, clinic, luck, watched, relapsed)
+    return response | outcome | read | _treatment(path, day_last) | {"stop": path.stop.value}
+
+
+def _treatment_death(path: Trajectory, clinic: Clinic, luck: Luck, transplant: Transplant) -> float:
+    """Day of death from CAR T treatment or, in transplanted patients, from the transplant; inf: neither."""
+    day = math.inf
+    if luck.treatment_death < clinic.treatment_death_fraction:
+        day = 1 + luck.treatment_death_day * (clinic.treatment_death_last_day - 1)
+    if day > path.day_transplant and luck.transplant_death < transplant.death_fraction:
+        day = min(day, path.day_transplant + luck.transplant_death_day * transplant.death_last_day)
+    return day
+
+
+def _treatment(path: Trajectory, day_last: float) -> dict[str, Any]:
+    """What the patient got while alive."""
+    lived = {"day_transplant": path.day_transplant, "day_reinfusion": path.day_reinfusion}
+    return {
+        "components_infused": len(path.infused),
+        **{name: day if day <= day_last else math.nan for name, day in lived.items()},
+    }
 
 
 def _response(path: Trajectory, clinic: Clinic, luck: Luck, day_treatment_death: float) -> dict[str, Any]:
@@ -226,10 +250,7 @@ def _read_outs(path: Trajectory, clinic: Clinic, luck: Luck, watched: int, relap
     car_t = path.car_t[: watched + 1].sum(axis=(1, 2))
     detectable = car_t >= clinic.car_t_detection_cells
     peak = int(car_t.argmax())
-    host = path.patient.biology.host
-    aplastic = (
-        path.b_cells[: watched + 1] < clinic.aplasia_fraction * host.b_cell_source_per_day * host.b_cell_life_days
-    )
+    aplastic = path.b_cells[: watched + 1] < clinic.aplasia_below_cells(path.patient.biology.host)
     onset = _first_day(aplastic)
     fiercest = float(path.kills[: watched + 1].max())
     threshold = clinic.severe_crs_kills_per_day * math.exp(clinic.severe_crs_sigma * luck.crs_threshold)

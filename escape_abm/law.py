@@ -93,7 +93,8 @@ class Rates(NamedTuple):
     to_memory: float
     exhaustion: float
     exhausted_death: float
-    rejection: float
+    rejection: NDArray[np.float64]  # (C,) extra loss of cells that the patient rejects
+    graft: float  # kill hazard of every leukaemic cell by a donor's graft
     lymphopenia_independent: float
     stimulation_half: float
     t_cell_capacity: float
@@ -168,7 +169,8 @@ def make_rates(biology: Biology, classes: tuple[CarClass, ...] = (), infused: bo
         to_memory=c.effector_to_memory_per_day,
         exhaustion=c.exhaustion_per_day,
         exhausted_death=c.exhausted_death_per_day,
-        rejection=0.0,
+        rejection=np.zeros(n_classes),
+        graft=0.0,
         lymphopenia_independent=c.lymphopenia_independent_fraction,
         stimulation_half=c.stimulation_half_cells,
         t_cell_capacity=biology.host.t_cell_capacity_cells,
@@ -324,6 +326,12 @@ def kill_hazard(rates: Rates, around: Surroundings, state: int) -> float:
 
 
 @njit(cache=True)
+def death_hazard(rates: Rates, around: Surroundings, state: int) -> float:
+    """Death hazard of a leukaemic cell in this state: its own death, a graft, CAR T cells."""
+    return rates.death + rates.graft + kill_hazard(rates, around, state)
+
+
+@njit(cache=True)
 def kill_hazard_b(rates: Rates, around: Surroundings) -> float:
     """Kill hazard of a normal B cell."""
     seen = 0.0
@@ -386,6 +394,16 @@ def exhaustion_hazard(rates: Rates, around: Surroundings, car_class: int) -> flo
 
 
 @njit(cache=True)
+def car_t_death(rates: Rates, car_class: int, phenotype: int) -> float:
+    """Death hazard of a CAR T cell."""
+    if phenotype == MEMORY:
+        return rates.memory_loss[car_class] + rates.rejection[car_class]
+    if phenotype == EFFECTOR:
+        return rates.effector_death + rates.rejection[car_class]
+    return rates.exhausted_death + rates.rejection[car_class]
+
+
+@njit(cache=True)
 def fastest_hazard(rates: Rates, around: Surroundings) -> float:
     """The largest hazard that changes the surroundings; it sets the length of the tick."""
     fastest, hunting = around.division, 0.0
@@ -411,15 +429,15 @@ def expected(
     later = np.zeros(cells.shape[0])
     for i in range(cells.shape[0]):
         if cells[i] > 0:
-            net = birth_hazard(rates, around, i) - rates.death - kill_hazard(rates, around, i)
+            net = birth_hazard(rates, around, i) - death_hazard(rates, around, i)
             later[i] = cells[i] * math.exp(net * days)
     later_car_t = np.zeros(car_t.shape)
     for s in range(car_t.shape[0]):
         active, tired = activation_hazard(rates, around, s), exhaustion_hazard(rates, around, s)
-        left = active + rates.memory_loss[s] + rates.rejection
-        net = effector_birth(rates, around, s) - rates.effector_death - rates.rejection - rates.to_memory - tired
+        left = active + car_t_death(rates, s, MEMORY)
+        net = effector_birth(rates, around, s) - car_t_death(rates, s, EFFECTOR) - rates.to_memory - tired
         stays, grows = math.exp(-left * days), math.exp(net * days)
-        gone = rates.exhausted_death + rates.rejection
+        gone = car_t_death(rates, s, EXHAUSTED)
         # Memory cells that became effectors have grown as such since, on average for half of the time.
         recruits = 2.0 * car_t[s, MEMORY] * happens(active, days) * math.exp(0.5 * net * days)
         later_car_t[s, MEMORY] = car_t[s, MEMORY] * stays + car_t[s, EFFECTOR] * rates.to_memory * days

@@ -53,6 +53,11 @@ class Component(Section):
     day: float = row(0, "d", (0, 3650), (0, 365), "assumed", "C", "First infusion of this batch after day 0.")
     new_lymphodepletion: bool = False
     """Lymphodeplete again before this batch (a batch on day 0 always follows lymphodepletion)."""
+    only_in_remission: bool = False
+    """Give this batch only to patients who are in remission on its day."""
+    donor: bool = False
+    """Made from the cells of the patient's transplant donor: given to transplanted patients only, `day` days after the
+    transplant, and neither lost with it nor rejected."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -93,7 +98,9 @@ class Product(Section):
 
     @model_validator(mode="after")
     def _schedule(self) -> Self:
-        days = sorted(c.day for c in self.components.values())
+        days = sorted(c.day for c in self.components.values() if not c.donor)
+        if not days:
+            raise ValueError("every component is donor-derived: at least one must be the patient's own, on day 0")
         if self.schedule == "sequential" and len(days) < 2:
             raise ValueError(
                 "schedule='sequential' with one infusion: add a second component, or set schedule=together"

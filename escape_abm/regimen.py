@@ -6,7 +6,52 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from escape_abm.parameters import Section, row
+from escape_abm.parameters import Section, row, spread
+
+
+class Transplant(Section):
+    """Consolidation by an allogeneic transplant (alloHSCT) of patients in remission."""
+
+    fraction: float = row(
+        0, "fraction of patients in remission", (0, 1), (0, 1), "assumed", "C", "Transplanted if in remission that day."
+    )
+    day: float = row(69, "d", (1, 3650), (35, 312), "assumed", "C", "Days from infusion; median recalled, not checked.")
+    conditioning_log10_kill: float = row(
+        2, "log10", (0, 12), (1, 4), "assumed", "C", "Leukaemia killed by conditioning."
+    )
+    car_t_log10_kill: float = row(
+        4, "log10", (0, 12), (2, 12), "assumed", "C", "Autologous CAR T and normal B cells lost with conditioning."
+    )
+    graft_kill_per_day: float = row(
+        0.12,
+        "1/d",
+        (0, 5),
+        (0, 0.3),
+        "assumed",
+        "C",
+        "Graft-versus-leukaemia: kill hazard of every leukaemic cell, whatever its antigens. Median at about the net "
+        "growth of a relapse, so that in some patients the graft holds and in some not.",
+    )
+    graft_kill_per_day_sigma: float = spread(0.7, "assumed")
+    death_fraction: float = row(
+        0.08, "fraction of transplanted patients", (0, 1), (0.02, 0.15), "meta_hsct2021", "A", "Transplant mortality."
+    )
+    death_last_day: float = row(
+        180, "d", (1, 3650), (100, 365), "assumed", "C", "It comes within so many days, evenly."
+    )
+
+
+class Reinfusion(Section):
+    """A second infusion of the same product when normal B cells return early, which tells that CAR T cells are lost."""
+
+    fraction: float = row(
+        0, "fraction of patients", (0, 1), (0, 1), "assumed", "C", "Patients with early B-cell recovery who get one."
+    )
+    window_days: float = row(
+        182, "d", (1, 3650), (90, 365), "assumed", "C", "Recovery is early up to this day (about six months)."
+    )
+    visit_days: float = row(30, "d", (1, 365), (7, 60), "assumed", "C", "B cells are counted so often, from day 30 on.")
+    lymphodepletion: bool = True
 
 
 class Regimen(Section):
@@ -29,6 +74,8 @@ class Regimen(Section):
     dose_cells_per_kg: float | None = Field(default=None, ge=0, le=1e10)
     split_fractions: tuple[float, ...] = (1.0,)
     split_days: tuple[float, ...] = (0.0,)
+    transplant: Transplant = Transplant()
+    reinfusion: Reinfusion = Reinfusion()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -218,6 +218,17 @@ class Settings(Section):
                         f"{self.follow_up_days}: raise follow_up_months, infuse earlier, or leave the product out with "
                         f"~comparators.{arm.name}"
                     )
+        transplant, assessed = self.regimen.transplant, self.clinic.assessment_day
+        if transplant.fraction > 0 and transplant.day <= assessed:
+            raise ValueError(
+                f"regimen.transplant.day={transplant.day:g}: only patients in remission are transplanted, which is "
+                f"known on day {assessed}; transplant later, or assess earlier with clinic.assessment_day"
+            )
+        if self.cohort.prior_car_fraction > 0 and self.cohort.prior_car_antigen not in self.biology.antigens:
+            raise ValueError(
+                f"cohort.prior_car_antigen={self.cohort.prior_car_antigen!r} is not an antigen of the biology. "
+                + suggest(self.cohort.prior_car_antigen, list(self.biology.antigens))
+            )
         if self.cohort.negative_patients_fraction > 0 and self.cohort.negative_antigen not in self.biology.antigens:
             raise ValueError(
                 f"cohort.negative_antigen={self.cohort.negative_antigen!r} is not an antigen of the biology. "

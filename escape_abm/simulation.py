@@ -16,20 +16,14 @@ from numpy.typing import NDArray
 
 from escape_abm import counts
 from escape_abm.clinic import Clinic
-from escape_abm.cohort import AGENTS, COURSE, LEUKAEMIA, Patient
-from escape_abm.law import EFFECTOR, MEMORY, Rates, endogenous_t_cells, make_rates
-from escape_abm.parameters import InputError, suggest
+from escape_abm.cohort import COURSE, Patient
+from escape_abm.engines import LONG_AGO, Advance, Counts, make_engine, run, thin
+from escape_abm.law import EFFECTOR, MEMORY, endogenous_t_cells, make_rates
+from escape_abm.leukaemia import grow_leukaemia
 from escape_abm.products import CarClass, Product, car_classes
 from escape_abm.regimen import Regimen
 from escape_abm.settings import Engine
-from escape_abm.states import Alphabet, alphabet_of, founder, lose_antigen
-
-Counts = NDArray[np.int64]
-Advance = Callable[..., tuple[int, float, int, int]]
-"""An engine: `counts.advance` with its source of chance, or the method of that name of a `cells.CellModel`."""
-LONGEST_GROWTH_DAYS = 36525.0
-LONG_AGO = -1e6
-"""Day of a lymphodepletion from which normal T cells have recovered."""
+from escape_abm.states import Alphabet, alphabet_of
 
 
 class Stop(StrEnum):
@@ -54,6 +48,8 @@ class Trajectory:
         entry: (S,) leukaemic cells at entry, before bridging and lymphodepletion.
         stop: Why the run stopped.
         ticks: Ticks that it took.
+        infused: Components that the patient got.
+        day_transplant, day_reinfusion: nan if there was none.
     """
 
     day: NDArray[np.float64]
@@ -69,6 +65,9 @@ class Trajectory:
     classes: tuple[CarClass, ...]
     patient: Patient
     product: Product
+    infused: tuple[str, ...] = ()
+    day_transplant: float = math.nan
+    day_reinfusion: float = math.nan
 
     @property
     def sanctuary(self) -> Counts:
@@ -79,121 +78,6 @@ class Trajectory:
     def marrow(self) -> Counts:
         """(D,) leukaemic cells in the marrow."""
         return np.asarray(self.cells[:, ~self.alphabet.sanctuary].sum(axis=1))
-
-
-def thin(rng: np.random.Generator, cells: Counts, log10_kill: float) -> Counts:
-    """Cells that survive a log-kill, each on its own."""
-    return counts.survivors(rng, cells, 10.0**-log10_kill)
-
-
-def grow_leukaemia(patient: Patient, engine: Engine) -> Counts:
-    """Leukaemic cells by state at entry, grown from one cell by the law to the patient's burden.
-
-    A lineage that dies out is no leukaemia: growth starts again until one survives. Then, for a patient who enters with
-    a measured antigen-negative fraction, that share of the cells is made negative.
-
-    Raises:
-        InputError: the burden cannot be reached.
-    """
-    biology = patient.biology
-    letters = alphabet_of(biology)
-    rng = patient.stream(LEUKAEMIA)
-    start = letters.index(founder(tuple((n, a.hits_to_loss) for n, a in biology.antigens.items())))
-    cells = np.zeros(len(letters), dtype=np.int64)
-    if patient.clones == "none":
-        cells[start] = round(patient.burden_cells)
-    else:
-        limit = biology.leukaemia.carrying_capacity_cells
-        if patient.burden_cells > 0.95 * limit or biology.leukaemia.net_growth_per_day <= 0:
-            raise InputError(
-                f"patient {patient.index}: a burden of {patient.burden_cells:.3g} cells cannot grow from one cell at "
-                f"net_growth_per_day={biology.leukaemia.net_growth_per_day:.3g} with carrying_capacity_cells="
-                f"{limit:.3g}: lower the burden to 95 % of the capacity, raise the capacity, or set cohort.clones=none"
-            )
-        rates, code, draw = make_rates(biology), counts.EXTINCT, partial(counts.advance, rng)
-        while code == counts.EXTINCT:
-            cells[:] = 0
-            cells[start] = 1
-            if patient.burden_cells <= 1:
-                break
-            span = (0.0, LONGEST_GROWTH_DAYS)
-            code = _advance(draw, rates, letters, cells, span, engine, target=patient.burden_cells)[0]
-        if code in (counts.TOO_LARGE, counts.REACHED_DAY):
-            raise InputError(
-                f"patient {patient.index}: a burden of {patient.burden_cells:.3g} cells is not reached within "
-                f"{LONGEST_GROWTH_DAYS:g} days and engine.size_limit_cells={engine.size_limit_cells:g}: raise "
-                "net_growth_per_day or the size limit, or set cohort.clones=none"
-            )
-    if patient.negative_fraction > 0:
-        _make_negative(rng, cells, letters, patient)
-    return cells
-
-
-def _make_negative(rng: np.random.Generator, cells: Counts, letters: Alphabet, patient: Patient) -> None:
-    if patient.negative_antigen not in letters.antigens:
-        raise InputError(
-            f"cohort.negative_antigen={patient.negative_antigen!r} is not an antigen of the biology. "
-            + suggest(patient.negative_antigen, letters.antigens)
-        )
-    antigen = letters.antigens.index(patient.negative_antigen)
-    for i in np.flatnonzero(cells):
-        state = letters.states[i]
-        target = lose_antigen(state, antigen)
-        if state.lineage == "B" and target != state and target in letters.states:
-            moved = counts.draw(rng, cells[i], patient.negative_fraction)
-            cells[i] -= moved
-            cells[letters.index(target)] += moved
-
-
-def _advance(
-    advance: Advance,
-    rates: Rates,
-    letters: Alphabet,
-    cells: Counts,
-    span: tuple[float, float],
-    engine: Engine,
-    *,
-    car_t: Counts | None = None,
-    b_cells: int = 0,
-    lymphodepleted: float = LONG_AGO,
-    target: float = 0.0,
-    limits: tuple[float, float] = (math.inf, math.inf),
-    seen: counts.Seen | None = None,
-) -> tuple[int, float, int, int]:
-    """Call an engine with what most calls leave out filled in."""
-    if car_t is None:
-        car_t = np.zeros((0, 3), dtype=np.int64)
-    if seen is None:
-        seen = counts.records(0, 0, 0)
-    goal = counts.Goal(float(target), float(limits[0]), float(limits[1]), engine.size_limit_cells)
-    start, end = float(span[0]), float(span[1])
-    return advance(
-        rates, cells, car_t, b_cells, start, end, float(lymphodepleted), engine.tolerance, goal, seen, letters.sanctuary
-    )
-
-
-def _engine(engine: Engine, patient: Patient, product: Product, rng: np.random.Generator) -> Advance:
-    """The engine that `engine.name` names, with its source of chance."""
-    if engine.name == "counts":
-        return partial(counts.advance, rng)
-    from escape_abm import marrow  # Mesa takes a second to import
-
-    return marrow.make_model(patient.biology, product, engine, rng=agents_seed(patient)).advance
-
-
-def agents_seed(patient: Patient) -> int:
-    """Seed of all chance among this patient's agents."""
-    return int(patient.stream(AGENTS).integers(2**63))
-
-
-def _infusions(product: Product, regimen: Regimen, dose: float) -> list[tuple[float, str, float]]:
-    """Day, component and CAR+ cells of every infusion, in order."""
-    plan = [
-        (part.day + day, name, dose * part.dose_fraction * fraction)
-        for name, part in product.components.items()
-        for day, fraction in zip(regimen.split_days, regimen.split_fractions, strict=True)
-    ]
-    return sorted(plan, key=lambda p: p[0])
 
 
 def _infuse(car_t: Counts, classes: tuple[CarClass, ...], component: str, dose: float, memory: float) -> None:
@@ -242,13 +126,16 @@ class Course:
         self.b_cells = round(biology.host.b_cells_at_start_cells)
         self.day, self.lymphodepleted, self.limits = 0.0, LONG_AGO, (math.inf, math.inf)
         self.stop: Stop | None = None
-        self.ticks = 0
-        self.advance = advance or _engine(engine, patient, product, self.rng)
+        self.ticks, self.follow_up_days = 0, follow_up_days
+        self.infused: list[str] = []
+        self.day_transplant = self.day_reinfusion = math.nan
+        self.advance = advance or make_engine(engine, patient, product, self.rng)
         if regimen.bridging_log10_kill > 0:
             self.cells = thin(self.rng, self.cells, regimen.bridging_log10_kill)
             span = (-regimen.bridging_days, 0.0)
-            _advance(self.advance, make_rates(biology), self.letters, self.cells, span, engine)
-        self.plan = [event for event in self._events() if event[0] <= follow_up_days]
+            run(self.advance, make_rates(biology), self.letters, self.cells, span, engine)
+        self.plan: list[tuple[float, Callable[[], None]]] = []
+        self._make_plan()
         while self.plan and self.plan[0][0] <= 0:
             self.plan.pop(0)[1]()
         self.seen = counts.records(follow_up_days + 1, self.cells.size, len(self.classes))
@@ -271,7 +158,7 @@ class Course:
         if day <= self.day:
             return
         first = math.floor(self.day) + 1
-        code, self.day, self.b_cells, ticks = _advance(
+        code, self.day, self.b_cells, ticks = run(
             self.advance,
             self.rates,
             self.letters,
@@ -303,34 +190,99 @@ class Course:
             self.b_cells = counts.draw(self.rng, self.b_cells, 10.0**-fall)
         self.lymphodepleted = self.day
 
+    def give(self, component: str) -> None:
+        """Begin with a component, if its condition is met: lymphodepletion if it needs one, then its infusions."""
+        part = self.product.components[component]
+        if part.only_in_remission and not self.in_remission():
+            return
+        if (
+            self.regimen.lymphodepletion
+            and (self.day == 0 or part.new_lymphodepletion)
+            and self.lymphodepleted != self.day
+        ):
+            self.lymphodeplete()
+        self.infused.append(component)
+        dose = self.regimen.dose(self.patient.weight_kg) * part.dose_fraction
+        for after, fraction in zip(self.regimen.split_days, self.regimen.split_fractions, strict=True):
+            self._plan(self.day + after, partial(self.infuse, component, dose * fraction))
+
     def infuse(self, component: str, dose: float) -> None:
         """Add a batch of CAR T cells."""
         _infuse(self.car_t, self.classes, component, dose, self.patient.biology.car_t.memory_fraction)
 
     def reject(self) -> None:
-        """From now on CAR T cells are rejected."""
-        self.rates = self.rates._replace(rejection=self.patient.biology.car_t.rejection_per_day)
+        """From now on the patient's own CAR T cells are rejected."""
+        hazard = self.patient.biology.car_t.rejection_per_day
+        self.rates = self.rates._replace(rejection=hazard * self._autologous())
+
+    def _autologous(self) -> NDArray[np.bool_]:
+        """(C,) classes made from the patient's own cells."""
+        return np.array([not self.product.components[c.component].donor for c in self.classes])
+
+    def in_remission(self) -> bool:
+        """Whether the patient would be called in remission now."""
+        hidden = int(self.cells[self.letters.sanctuary].sum())
+        return self.clinic.in_remission(float(self.cells.sum() - hidden), float(hidden))
 
     def assess(self) -> None:
         """Stop without remission; with it, from now on stop at relapse."""
-        hidden = int(self.cells[self.letters.sanctuary].sum())
-        if not self.clinic.in_remission(float(self.cells.sum() - hidden), float(hidden)):
+        if not self.in_remission():
             self.stop = Stop.NO_REMISSION
         self.limits = self.clinic.marrow_cells(self.clinic.relapse_blast_fraction), self.clinic.extramedullary_cells
 
-    def _events(self) -> list[tuple[float, Callable[[], None]]]:
-        """What happens on which day, in order; on one day lymphodepletion comes first and the assessment last."""
-        depletions, parts = {0.0}, self.product.components.values()
-        depletions |= {part.day for part in parts if part.new_lymphodepletion}
-        plan: list[tuple[float, Callable[[], None]]] = []
-        if self.regimen.lymphodepletion:
-            plan += [(day, self.lymphodeplete) for day in depletions]
-        plan.append((self.patient.rejection_day, self.reject))
-        for day, name, dose in _infusions(self.product, self.regimen, self.regimen.dose(self.patient.weight_kg)):
-            plan.append((day, partial(self.infuse, name, dose)))
+    def transplant(self) -> None:
+        """Allogeneic transplant, if the patient is one of those who get it and in remission.
+
+        Conditioning thins the leukaemia, normal B cells and the patient's own CAR T cells; the graft then kills
+        leukaemic cells whatever their antigens; donor-derived CAR T cells may follow.
+        """
+        how = self.regimen.transplant
+        if self.patient.transplant_luck >= how.fraction or not self.in_remission():
+            return
+        own = self._autologous()
+        self.cells = thin(self.rng, self.cells, how.conditioning_log10_kill)
+        self.car_t[own] = thin(self.rng, self.car_t[own], how.car_t_log10_kill)
+        self.b_cells = counts.draw(self.rng, self.b_cells, 10.0**-how.car_t_log10_kill)
+        graft = how.graft_kill_per_day * math.exp(how.graft_kill_per_day_sigma * self.patient.graft_z)
+        self.rates = self.rates._replace(graft=graft)
+        self.lymphodepleted = self.day_transplant = self.day
+        for name, part in self.product.components.items():
+            if part.donor:
+                self._plan(self.day + part.day, partial(self.give, name))
+
+    def visit(self) -> None:
+        """Count normal B cells; where they have come back, some patients get their product once more."""
+        how, back = self.regimen.reinfusion, self.clinic.aplasia_below_cells(self.patient.biology.host)
+        chosen = self.patient.reinfusion_luck < how.fraction and math.isnan(self.day_reinfusion)
+        if not chosen or self.b_cells < back or not math.isnan(self.day_transplant) or not self.in_remission():
+            return
+        self.day_reinfusion = self.day
+        if how.lymphodepletion:
+            self.lymphodeplete()
+        for name in list(self.infused):
+            self.give(name)
+
+    def _make_plan(self) -> None:
+        """What happens on which day; on one day infusions come first and the assessment last."""
+        for name, part in self.product.components.items():
+            if not part.donor:
+                self._plan(part.day, partial(self.give, name))
+        self._plan(self.patient.rejection_day, self.reject)
+        reinfusion, transplant = self.regimen.reinfusion, self.regimen.transplant
+        if reinfusion.fraction > 0:
+            for day in np.arange(reinfusion.visit_days, reinfusion.window_days + 1, reinfusion.visit_days):
+                if day > self.clinic.assessment_day:
+                    self._plan(float(day), self.visit)
+        if transplant.fraction > 0:
+            self._plan(transplant.day, self.transplant)
         if self.engine.stop_at_failure:
-            plan.append((float(self.clinic.assessment_day), self.assess))
-        return sorted(plan, key=lambda event: event[0])
+            self._plan(float(self.clinic.assessment_day), self.assess)
+
+    def _plan(self, day: float, event: Callable[[], None]) -> None:
+        """Let something happen on a day, after what is planned for it already; nothing after follow-up."""
+        if day <= self.follow_up_days:
+            self.plan.append((day, event))
+            self.plan.sort(key=lambda planned: planned[0])
 
     def trajectory(self) -> Trajectory:
         """The records up to now."""
@@ -349,6 +301,9 @@ class Course:
             classes=self.classes,
             patient=self.patient,
             product=self.product,
+            infused=tuple(dict.fromkeys(self.infused)),
+            day_transplant=self.day_transplant,
+            day_reinfusion=self.day_reinfusion,
         )
 
 

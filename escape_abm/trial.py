@@ -16,8 +16,9 @@ from joblib.externals.loky import get_reusable_executor
 from escape_abm.cohort import sample_patient
 from escape_abm.endpoints import RELAPSE_KINDS, patient_row
 from escape_abm.law import CAR_T_PHENOTYPES
+from escape_abm.leukaemia import grow_leukaemia
 from escape_abm.settings import DAYS_PER_MONTH, Settings
-from escape_abm.simulation import Trajectory, grow_leukaemia, simulate
+from escape_abm.simulation import Trajectory, simulate
 from escape_abm.states import phenotype
 from escape_abm.survival import (
     Estimate,
@@ -75,7 +76,7 @@ def run_patient(index: int, settings: Settings) -> tuple[list[dict[str, Any]], l
             leukaemia=leukaemia,
         )
         head = {"patient": index, "arm": product.name, "sample_fraction": fraction} | patient.covariates()
-        rows.append(head | patient_row(path, settings.clinic, settings.follow_up_days))
+        rows.append(head | patient_row(path, settings.clinic, settings.follow_up_days, settings.regimen.transplant))
         if index < settings.trajectories.patients:
             courses.append(course(path, settings.trajectories.every_days))
     return rows, courses

@@ -23,12 +23,13 @@ from scipy import stats
 from escape_abm import compose, counts, law
 from escape_abm.cells import CarTCell, CellModel, LeukaemicCell, NormalBCell
 from escape_abm.cohort import sample_patient
+from escape_abm.engines import Advance
 from escape_abm.law import CAR_T_PHENOTYPES, Rates
 from escape_abm.marrow import MarrowGrid
 from escape_abm.parameters import Antigen, Biology, CarT, Host, Killing, Leukaemia, rescale, route_names
 from escape_abm.products import Product, car_classes
 from escape_abm.settings import Settings, Space
-from escape_abm.simulation import Advance, Trajectory, simulate
+from escape_abm.simulation import Trajectory, simulate
 from escape_abm.states import B_LINEAGE, MYELOID, PER_DAY, PER_DIVISION, SANCTUARY, Alphabet, State, alphabet_of
 from tests import exact
 from tests.test_verification import FALSE_ALARM
@@ -366,7 +367,7 @@ def sample(name: str, what: str, cells: int, days: float, runs: int) -> tuple[tu
     """Groups (columns) at the end of so many runs (rows) of an engine."""
     biology, treatment = busy(2 * cells), product(what)
     letters, classes = alphabet_of(biology), car_classes(treatment, biology.antigens)
-    rates = law.make_rates(biology, classes, infused=True)._replace(rejection=0.1)
+    rates = law.make_rates(biology, classes, infused=True)._replace(rejection=np.full(len(classes), 0.1))
     begin = start(biology, treatment, cells, cells // 2, cells // 5)
     rows = []
     for i in range(runs):
@@ -449,7 +450,7 @@ def times_route(route: str) -> Change:
 
 FIELDS = (
     "division_fold", "kill", "effector_division", "effector_death", "memory_loss", "memory_activation", "to_memory",
-    "exhaustion", "exhausted_death", "rejection", "b_source", "b_death",
+    "exhaustion", "exhausted_death", "rejection", "graft", "b_source", "b_death",
 )  # fmt: skip
 STARTS: dict[str, Callable[[State], bool]] = {
     "founder": lambda s: _whole(s, "high") and not s.progenitor and s.niche != SANCTUARY,
@@ -533,7 +534,7 @@ def one_tick(name: str, setting: Setting, wrong: str = "") -> tuple[tuple[str, .
     closed = tuple(r for r in route_names(everything.antigens) if r not in setting.routes)
     biology = everything.model_copy(update={"routes_off": closed})
     letters, classes = alphabet_of(biology), car_classes(what, biology.antigens)
-    rates = law.make_rates(biology, classes, infused=True)._replace(rejection=0.3)
+    rates = law.make_rates(biology, classes, infused=True)._replace(rejection=np.full(1, 0.3), graft=0.3)
     rates = HAZARDS[wrong][1](rates, letters) if wrong else rates
     here = np.array([STARTS[setting.begin](s) for s in letters.states])
     cells = np.where(here, setting.leukaemia // here.sum(), 0).astype(np.int64)

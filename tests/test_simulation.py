@@ -12,12 +12,15 @@ import pytest
 from escape_abm import counts
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import Cohort, Patient, sample_patient
+from escape_abm.engines import run as run_engine
+from escape_abm.engines import thin
 from escape_abm.law import EFFECTOR, MEMORY, make_rates
+from escape_abm.leukaemia import grow_leukaemia
 from escape_abm.parameters import Biology, InputError, route_names
 from escape_abm.products import Product, car_classes
 from escape_abm.regimen import Regimen
 from escape_abm.settings import Engine
-from escape_abm.simulation import Stop, Trajectory, _advance, grow_leukaemia, simulate, thin
+from escape_abm.simulation import Stop, Trajectory, simulate
 from escape_abm.states import alphabet_of, shown_sign
 
 MakePatient = Callable[[int], Patient]
@@ -87,7 +90,7 @@ def test_zero_rates_change_nothing(make_patient: MakePatient) -> None:
     letters = alphabet_of(biology)
     cells = np.zeros(len(letters), dtype=np.int64)
     cells[0] = 12345
-    code, day, _, _ = _advance(plain(1), make_rates(biology), letters, cells, (0, 3650), Engine())
+    code, day, _, _ = run_engine(plain(1), make_rates(biology), letters, cells, (0, 3650), Engine())
     assert (code, day, cells[0], cells.sum()) == (counts.REACHED_DAY, 3650, 12345, 12345)
 
 
@@ -97,7 +100,7 @@ def test_switching_conserves_cells(make_patient: MakePatient) -> None:
     letters = alphabet_of(still.biology)
     cells = np.full(len(letters), 10**6, dtype=np.int64)
     before = cells.copy()
-    _advance(plain(1), make_rates(still.biology), letters, cells, (0, 100), Engine())
+    run_engine(plain(1), make_rates(still.biology), letters, cells, (0, 100), Engine())
     assert cells.sum() == before.sum()
     assert not np.array_equal(cells, before)
 
@@ -108,7 +111,7 @@ def test_certain_extinction(make_patient: MakePatient) -> None:
     rates = make_rates(dying.biology)._replace(division_fold=np.zeros(len(letters)))  # nothing divides
     cells = np.zeros(len(letters), dtype=np.int64)
     cells[0] = 10**12
-    _advance(plain(1), rates, letters, cells, (0, 60), Engine())
+    run_engine(plain(1), rates, letters, cells, (0, 60), Engine())
     assert not cells.any()
 
 

@@ -23,14 +23,15 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import stats
 
-from escape_abm import counts, law, simulation
+from escape_abm import counts, engines, law
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import Patient
+from escape_abm.leukaemia import grow_leukaemia
 from escape_abm.parameters import Antigen, Biology, CarT, Host, Killing, Leukaemia
 from escape_abm.products import Component, Construct, Product, car_classes
 from escape_abm.regimen import Regimen
 from escape_abm.settings import Engine
-from escape_abm.simulation import Trajectory, grow_leukaemia, simulate
+from escape_abm.simulation import Trajectory, simulate
 from escape_abm.states import B_LINEAGE, MARROW, MYELOID, SANCTUARY, alphabet_of, founder
 from tests import exact
 
@@ -146,7 +147,7 @@ def descendants_of_one_cell(setting: Setting, days: float, tolerance: float, rep
     out = np.zeros(replicates, dtype=np.int64)
     for i in range(replicates):
         cells = one_founder(setting)
-        simulation._advance(partial(counts.advance, rng), rates, letters, cells, (0.0, days), engine)
+        engines.run(partial(counts.advance, rng), rates, letters, cells, (0.0, days), engine)
         out[i] = cells.sum()
     return out
 
@@ -162,7 +163,7 @@ def days_to_size(setting: Setting, size: float, replicates: int) -> NDArray[np.f
         stop = counts.EXTINCT
         while stop != counts.REACHED_TARGET:
             cells = one_founder(setting)
-            stop, out[i], _, _ = simulation._advance(advance, rates, letters, cells, (0.0, 1e6), engine, target=size)
+            stop, out[i], _, _ = engines.run(advance, rates, letters, cells, (0.0, 1e6), engine, target=size)
     return out
 
 
@@ -369,7 +370,7 @@ def large_clone_after_a_tick(setting: Setting) -> NDArray[np.float64]:
     out = np.zeros(LARGE_CLONE_REPLICATES)
     for i in range(LARGE_CLONE_REPLICATES):
         cells = one_founder(setting, LARGE_CLONE)
-        *_, ticks = simulation._advance(partial(counts.advance, rng), rates, letters, cells, (0.0, 1.0), engine)
+        *_, ticks = engines.run(partial(counts.advance, rng), rates, letters, cells, (0.0, 1.0), engine)
         assert ticks == 1
         out[i] = cells.sum()
     return out
