@@ -15,6 +15,39 @@ from escape_abm.regimen import Regimen
 
 DAYS_PER_MONTH = 30.4375
 MOST_AGENTS = 1e6
+RATES = (  # of a trial, by a month
+    "overall_survival",
+    "event_free_survival",
+    "relapse_free_survival",
+    "cumulative_incidence_relapse",
+    "cumulative_incidence_antigen_negative",
+    "cumulative_incidence_antigen_positive",
+    "cumulative_incidence_lineage_switch",
+    "non_relapse_mortality",
+    "car_t_persistence",
+    "b_cell_aplasia",
+)
+SHARES = (  # of patients
+    "complete_remission",
+    "mrd_negative",
+    "crs_any_grade",
+    "crs_grade_3_or_higher",
+    "transplanted",
+    "relapse",
+    "car_t_lost_at_relapse",
+)
+PHENOTYPES = (  # of relapses
+    "relapse_cd19pos_cd22pos",
+    "relapse_cd19neg_cd22pos",
+    "relapse_cd19pos_cd22neg",
+    "relapse_cd19neg_cd22neg",
+    "relapse_cd19neg",
+    "relapse_cd19pos",
+    "relapse_antigen_negative",
+    "relapse_lineage_switch",
+)
+COMPARED = (*RATES, *SHARES, *PHENOTYPES)
+"""Endpoints of a published trial that a run estimates."""
 
 
 class Space(Section):
@@ -99,13 +132,18 @@ class Published(Section):
     """One published result of a trial."""
 
     endpoint: str
+    stratum: str = "all"
+    """Of whom: all, or a name in `Trial.strata`."""
     month: float | None = None
-    estimate: float = Field(ge=0, le=1)
+    estimate: float
     lower: float | None = None
     upper: float | None = None
-    n: int = Field(ge=1)
+    events: int | None = Field(default=None, ge=0)
+    n: int | None = Field(default=None, ge=1)
     source: str
     note: str = ""
+    not_compared: str = ""
+    """Why the model says nothing about it; empty: it is compared."""
 
     @model_validator(mode="after")
     def _sourced(self) -> Self:
@@ -113,15 +151,59 @@ class Published(Section):
             raise ValueError(
                 f"source={self.source!r} is not a key of references.csv. {suggest(self.source, list(references()))}"
             )
+        if not self.not_compared and self.endpoint not in COMPARED:
+            raise ValueError(
+                f"endpoint={self.endpoint!r} is not one that a run estimates. {suggest(self.endpoint, COMPARED)} "
+                "Otherwise say in not_compared why it cannot be"
+            )
+        if not self.not_compared and not 0 <= self.estimate <= 1:
+            raise ValueError(f"{self.endpoint}: estimate={self.estimate:g} is not a fraction between 0 and 1")
+        return self
+
+
+class FollowUp(Section):
+    """For how long the patients of a trial were followed, in months: half of them for less than the median."""
+
+    shortest_months: float = Field(ge=0)
+    median_months: float = Field(gt=0)
+    longest_months: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if not self.shortest_months <= self.median_months <= self.longest_months:
+            raise ValueError(
+                f"shortest_months={self.shortest_months:g}, median_months={self.median_months:g}, longest_months="
+                f"{self.longest_months:g}: they must rise"
+            )
         return self
 
 
 class Trial(Section):
-    """A trial: what it is called, and what it published."""
+    """A trial: what it is called, how large it was, how it was read, and what it published."""
 
     name: str = "none"
     label: str = "No trial"
+    size: int | None = Field(default=None, ge=1)
+    """Patients in the published analysis."""
+    follow_up: FollowUp | None = None
+    """None: everyone to the end of the run."""
+    analysed: str = ""
+    """Which patients count, as a condition on the columns of the patients table; empty: all who were infused."""
+    strata: dict[str, str] = {}
+    """Name to condition on the columns of the patients table, for example `day_transplant.notna()`."""
+    assumed: tuple[str, ...] = ()
+    """What the documents do not say and was assumed, one sentence each."""
     published: tuple[Published, ...] = ()
+
+    @model_validator(mode="after")
+    def _strata_are_known(self) -> Self:
+        for point in self.published:
+            if point.stratum != "all" and point.stratum not in self.strata and not point.not_compared:
+                raise ValueError(
+                    f"{point.endpoint}: stratum={point.stratum!r} is not defined in strata. "
+                    + suggest(point.stratum, ["all", *self.strata])
+                )
+        return self
 
 
 class Settings(Section):
