@@ -81,6 +81,9 @@ class Clinic(Section):
         "C",
         "Targets killed per day at which half have CRS grade >= 3.",
     )
+    any_crs_kills_fold: float = row(
+        0.1, "ratio", (0, 1), (0.01, 0.5), "assumed", "C", "Threshold of CRS of any grade against that of grade >= 3."
+    )
     severe_crs_sigma: float = row(1.0, "sd of ln", (0, 4), (0.3, 2), "assumed", "C", "Spread of that threshold.")
     death_after_relapse_per_day: float = row(
         0.00191,

@@ -28,6 +28,7 @@ from escape_abm.products import Component, Construct, Product
 from escape_abm.regimen import Regimen
 from escape_abm.settings import Engine, Settings, Trajectories, Trial, make_settings
 
+Gather = Callable[[Path, list[Settings]], None]
 Task = Callable[[Settings, Path], None]
 SEVERAL = (
     "For a run of each, add -m (--multirun) and write a,b,c. To compare products on the same patients: product=A "
@@ -172,12 +173,13 @@ def _refuse_finished(overrides: Sequence[str], multirun: bool) -> None:
             raise InputError(f"{word}: this folder already holds a finished run. Choose another, or delete it")
 
 
-def launch(task: Task, config_name: str = "config") -> None:
+def launch(task: Task, config_name: str = "config", gather: Gather | None = None) -> None:
     """Run an experiment script: check the command line before anything is written, then hand over to Hydra.
 
     Args:
         task: Called with the settings and the folder of the run.
         config_name: Primary configuration of the experiment in conf/.
+        gather: Called after a sweep with its folder and the settings of its jobs.
     """
     register_rows()
     words = sys.argv[1:]
@@ -192,11 +194,15 @@ def launch(task: Task, config_name: str = "config") -> None:
         except (InputError, HydraException) as error:
             raise SystemExit(f"{error}\nNothing was run and nothing was written.") from None
 
+    done: list[tuple[Path, Settings]] = []
+
     @functools.wraps(task)
     def job(composed: DictConfig) -> None:
         folder = Path(HydraConfig.get().runtime.output_dir)
         try:
-            task(from_config(composed, config_name), folder)
+            settings = from_config(composed, config_name)
+            task(settings, folder)
+            done.append((Path(HydraConfig.get().sweep.dir), settings))
         except KeyboardInterrupt:
             for ours in (".hydra", ".partial"):  # never the folder itself: it may hold what is not ours
                 shutil.rmtree(folder / ours, ignore_errors=True)
@@ -206,3 +212,5 @@ def launch(task: Task, config_name: str = "config") -> None:
             raise SystemExit(130) from None
 
     hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(job)()
+    if multirun and gather is not None and done:
+        gather(done[0][0], [settings for _, settings in done])

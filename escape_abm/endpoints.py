@@ -18,7 +18,9 @@ Definitions:
     car_t_persistence       CAR T cells still detectable, in patients in CR, censored at relapse or death; lost on the
                             first day below the limit after their largest number.
     b_cell_aplasia          B cells still below the threshold, in patients in CR, censored at relapse or death.
-    crs_grade_3_or_higher   the fiercest day of killing passes the patient's threshold.
+    crs_any_grade, crs_grade_3_or_higher
+                            the fiercest day of killing passes the patient's threshold for it; both thresholds of a
+                            patient move together.
 """
 
 from __future__ import annotations
@@ -205,7 +207,9 @@ def patient_row(
     }
     watched = int(min(day_last, failure.day, path.day[-1]))
     read = _read_outs(path, clinic, luck, watched, relapsed)
-    return response | outcome | read | _treatment(path, day_last) | {"stop": path.stop.value}
+    before = int(path.entry[~path.alphabet.sanctuary].sum())
+    at_entry = {"entry_blast_fraction": clinic.blast_fraction(float(before))}
+    return at_entry | response | outcome | read | _treatment(path, day_last) | {"stop": path.stop.value}
 
 
 def _treatment_death(path: Trajectory, clinic: Clinic, luck: Luck, transplant: Transplant) -> float:
@@ -266,5 +270,6 @@ def _read_outs(path: Trajectory, clinic: Clinic, luck: Luck, watched: int, relap
         "day_b_cell_aplasia": onset,
         "day_b_cell_recovery": _first_day(~aplastic, int(onset)) if math.isfinite(onset) else 0.0,
         "peak_kills_per_day": fiercest,
+        "crs_any_grade": fiercest >= threshold * clinic.any_crs_kills_fold,
         "crs_grade_3_or_higher": fiercest >= threshold,
     }

@@ -6,18 +6,19 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from escape_abm import __version__
+from escape_abm.analysis import AT_ASSESSMENT, estimate, months_of
 from escape_abm.settings import Settings
 from escape_abm.survival import Estimate, percent
-from escape_abm.trial import TrialResult, estimate, months_of
-
-AT_ASSESSMENT = ("complete_remission", "mrd_negative", "mrd_negative_ngs")
+from escape_abm.trial import TrialResult
 
 
 @contextmanager
@@ -122,14 +123,50 @@ def _show_published(console: Console, result: TrialResult, settings: Settings) -
     for name in ("endpoint", "month", "published", "n", "simulated"):
         table.add_column(name, justify="left" if name == "endpoint" else "right", no_wrap=True)
     for point in settings.trial.published:
-        if (point.month or 0) > settings.follow_up_months:
+        if point.not_compared or point.stratum != "all" or (point.month or 0) > settings.follow_up_months:
             continue
         read = settings.assessment_month if point.endpoint in AT_ASSESSMENT else point.month
         said = percent(point.estimate)
         if point.lower is not None and point.upper is not None:
             said += f"\n{percent(point.lower)}-{percent(point.upper)}"
         at = "" if point.month is None else f"{point.month:g}" + ("" if read == point.month else f"; here {read:g}")
-        here = estimate(result.patients, settings.product.name, point.endpoint, read or 0, settings.assessment_month)
+        here = estimate(result.patients, settings.product.name, point.endpoint, read or 0)
         name = point.endpoint.replace("cumulative_incidence", "incidence")
         table.add_row(name, at, said, str(point.n), _cell(here))
     console.print(table)
+
+
+def show_comparison(table: pd.DataFrame, label: str) -> None:
+    """Print every published figure beside its predictive interval, and how many lie inside."""
+    console = Console()
+    lines = Table(
+        title=f"{label}: published, and simulated trials of that size",
+        caption="% and 95 % interval. ×: outside. Rows that cannot be compared: comparison.csv says why.",
+        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, title_justify="left", caption_justify="left",
+    )  # fmt: skip
+    for name in ("endpoint", "of", "month", "published", "simulated", ""):
+        lines.add_column(name, justify="left" if name in ("endpoint", "of") else "right")
+    row: Any
+    for row in table[table["inside"].notna()].itertuples():
+        published = _in_line(Estimate(row.published, row.published_lower, row.published_upper, 0))
+        simulated = _in_line(Estimate(row.simulated, row.lower, row.upper, 0))
+        month = "" if pd.isna(row.month) else f"{row.month:g}"
+        lines.add_row(row.endpoint, row.stratum, month, published, simulated, "" if row.inside else "×")
+    console.print(lines)
+    show_inside(table)
+
+
+def _in_line(value: Estimate) -> str:
+    if pd.isna(value.lower) or pd.isna(value.upper):
+        return percent(value.estimate)
+    return f"{percent(value.estimate)} ({percent(value.lower)}-{percent(value.upper)})"
+
+
+def show_inside(table: pd.DataFrame) -> None:
+    """Print how many published figures lie inside their predictive intervals, by trial."""
+    compared = table[table["inside"].notna()]
+    console = Console()
+    for trial, its in compared.groupby("trial", sort=False):
+        console.print(f"{trial}: {int(its['inside'].sum())} of {len(its)} inside", highlight=False)
+    if compared["trial"].nunique() > 1:
+        console.print(f"all: {int(compared['inside'].sum())} of {len(compared)} inside", highlight=False)

@@ -11,7 +11,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ def write_run(
     tables: dict[str, pd.DataFrame],
     figures: dict[str, tuple[Figure, pd.DataFrame]],
     wall_seconds: float,
-    others: dict[str, Callable[[Path], None]] | None = None,
+    others: dict[str, Callable[[Path], Any]] | None = None,
 ) -> None:
     """Write tables, figures (each with the table that it drew) and provenance into the folder of a run.
 
@@ -96,6 +96,18 @@ def write_run(
     """
     if (folder / "provenance.json").exists():
         raise InputError(f"{folder} already holds a finished run: choose another hydra.run.dir, or delete it")
+    about = json.dumps(provenance(settings, wall_seconds, "completed"), indent=1) + "\n"
+    last = {"provenance.json": lambda path: path.write_text(about, encoding="utf-8")}
+    write_tables(folder, tables, figures, (others or {}) | last)
+
+
+def write_tables(
+    folder: Path,
+    tables: dict[str, pd.DataFrame],
+    figures: dict[str, tuple[Figure, pd.DataFrame]],
+    others: Mapping[str, Callable[[Path], Any]] | None = None,
+) -> None:
+    """Write tables, figures and other files beside their place, then move all of them there, the last of them last."""
     part = folder / ".partial"
     shutil.rmtree(part, ignore_errors=True)
     (part / "figures").mkdir(parents=True)
@@ -109,8 +121,6 @@ def write_run(
         save(figure, part / "figures" / name)
     for name, write in (others or {}).items():
         write(part / name)
-    about = provenance(settings, wall_seconds, "completed")
-    (part / "provenance.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     for item in sorted(part.iterdir(), key=lambda p: p.name == "provenance.json"):
         os.replace(item, folder / item.name)
     part.rmdir()

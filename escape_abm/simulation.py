@@ -213,10 +213,10 @@ class Course:
     def reject(self) -> None:
         """From now on the patient's own CAR T cells are rejected."""
         hazard = self.patient.biology.car_t.rejection_per_day
-        self.rates = self.rates._replace(rejection=hazard * self._autologous())
+        self.rates = self.rates._replace(rejection=np.where(self._autologous(), hazard, 0.0))
 
     def _autologous(self) -> NDArray[np.bool_]:
-        """(C,) classes made from the patient's own cells."""
+        """(C,) whether a class is made from the patient's own cells."""
         return np.array([not self.product.components[c.component].donor for c in self.classes])
 
     def in_remission(self) -> bool:

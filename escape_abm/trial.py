@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,24 +12,17 @@ import numpy as np
 import pandas as pd
 from joblib.externals.loky import get_reusable_executor
 
+from escape_abm.analysis import contrast, summarise
 from escape_abm.cohort import sample_patient
-from escape_abm.endpoints import RELAPSE_KINDS, patient_row
+from escape_abm.endpoints import patient_row
 from escape_abm.law import CAR_T_PHENOTYPES
 from escape_abm.leukaemia import grow_leukaemia
-from escape_abm.settings import DAYS_PER_MONTH, Settings
+from escape_abm.settings import Settings
 from escape_abm.simulation import Trajectory, simulate
 from escape_abm.states import phenotype
-from escape_abm.survival import (
-    Estimate,
-    cumulative_incidence_at,
-    paired_difference,
-    proportion,
-    survival_at,
-)
 
 TEXT_COLUMNS = ("arm", "relapse_kind", "relapse_phenotype", "relapse_mechanism", "cause_of_death", "stop")
 MAYBE_COLUMNS = ("car_t_lost_at_relapse", "b_cell_aplasia_at_relapse")
-MONTHS = (1, 3, 6, 12, 18, *range(24, 241, 12))
 
 
 @dataclass(frozen=True)
@@ -155,120 +147,3 @@ def run_trial(settings: Settings, on_progress: Callable[[int], None] | None = No
         summary=summarise(patients, arms, settings.follow_up_months, settings.assessment_month),
         contrasts=contrast(patients, arms, settings.follow_up_months, settings.assessment_month),
     )
-
-
-# ---------------------------------------------------------------------------------------------------------- tables
-
-
-def months_of(follow_up_months: float) -> tuple[float, ...]:
-    """Months at which endpoints are read: the usual ones, as far as follow-up goes."""
-    return tuple(m for m in MONTHS if m <= follow_up_months)
-
-
-def causes_of_failure(patients: pd.DataFrame) -> pd.DataFrame:
-    """Competing events of patients in CR: `duration_days` and `cause` (0 none, 1.. kinds of relapse, last: death)."""
-    cause = np.zeros(len(patients), dtype=int)
-    for i, kind in enumerate(RELAPSE_KINDS, start=1):
-        cause[(patients["relapse_kind"] == kind).fillna(False).to_numpy(dtype=bool)] = i
-    died = patients["day_death"].notna().to_numpy() & (cause == 0)
-    cause[died] = len(RELAPSE_KINDS) + 1
-    days = patients["day_relapse"].fillna(patients["day_last"]).to_numpy()
-    return pd.DataFrame({"duration_days": days, "cause": cause}, index=patients.index)
-
-
-def _endpoints(p: pd.DataFrame, months: Iterable[float], assess_month: int) -> Iterable[tuple[str, float, Estimate]]:
-    n = len(p)
-    yield "complete_remission", assess_month, proportion(int(p["complete_remission"].sum()), n)
-    yield "mrd_negative", assess_month, proportion(int(p["mrd_negative"].sum()), n)
-    yield "mrd_negative_ngs", assess_month, proportion(int(p["mrd_negative_ngs"].sum()), n)
-    yield "crs_grade_3_or_higher", math.nan, proportion(int(p["crs_grade_3_or_higher"].sum()), n)
-    died = p["day_death"].notna()
-    event_days, event = p["day_event"].fillna(p["day_last"]), p["day_event"].notna()
-    treatment = (p["cause_of_death"] == "treatment").fillna(False).to_numpy(dtype=bool)
-    other = event.to_numpy() & ~treatment
-    r = p[p["complete_remission"]]
-    failing = causes_of_failure(r)
-    days, cause = failing["duration_days"].to_numpy(), failing["cause"].to_numpy()
-    relapse_or_death = r["day_relapse"].notna() | r["day_death"].notna()
-    lost = r["day_car_t_lost"].notna() & (r["day_car_t_lost"] <= r["day_watched"])
-    lost_days = r["day_car_t_lost"].where(lost, r["day_watched"])
-    recovered = r["day_b_cell_recovery"].notna()
-    recovery_days = r["day_b_cell_recovery"].where(recovered, r["day_watched"])
-    any_relapse = np.where((cause > 0) & (cause <= len(RELAPSE_KINDS)), 1, np.where(cause > 0, 2, 0))
-    for month in months:
-        day = month * DAYS_PER_MONTH
-        yield "overall_survival", month, survival_at(p["day_last"], died, day)
-        yield "event_free_survival", month, survival_at(event_days, event, day)
-        yield "relapse_free_survival", month, survival_at(days, relapse_or_death, day)
-        yield "cumulative_incidence_relapse", month, cumulative_incidence_at(days, any_relapse, 1, day)
-        for i, kind in enumerate(("antigen_negative", "antigen_positive", "lineage_switch"), start=1):
-            yield f"cumulative_incidence_{kind}", month, cumulative_incidence_at(days, cause, i, day)
-        nrm = np.where(treatment, 1, np.where(other, 2, 0))
-        yield "non_relapse_mortality", month, cumulative_incidence_at(event_days, nrm, 1, day)
-        yield "car_t_persistence", month, survival_at(lost_days, lost, day)
-        yield "b_cell_aplasia", month, survival_at(recovery_days, recovered, day)
-
-
-def estimate(patients: pd.DataFrame, arm: str, endpoint: str, month: float, assessment_month: int = 1) -> Estimate:
-    """One endpoint of one arm at any month (the month is ignored where none applies)."""
-    read = _endpoints(patients[patients["arm"] == arm], [month], assessment_month)
-    return next(value for name, _, value in read if name == endpoint)
-
-
-def summarise(
-    patients: pd.DataFrame, arms: Iterable[str], follow_up_months: float, assessment_month: int = 1
-) -> pd.DataFrame:
-    """Endpoints of each arm with 95 % intervals: `arm, endpoint, month, estimate, lower, upper, n`.
-
-    Relapse, relapse-free survival, persistence and aplasia are of patients in CR; the others of all patients.
-    """
-    lines = [
-        (arm, endpoint, month, *estimate)
-        for arm in arms
-        for endpoint, month, estimate in _endpoints(
-            patients[patients["arm"] == arm], months_of(follow_up_months), assessment_month
-        )
-    ]
-    return pd.DataFrame(lines, columns=["arm", "endpoint", "month", "estimate", "lower", "upper", "n"])
-
-
-def contrast(
-    patients: pd.DataFrame, arms: Iterable[str], follow_up_months: float, assessment_month: int = 1
-) -> pd.DataFrame:
-    """Each arm minus the first, over the same patients.
-
-    Outcomes are of all patients (not of responders, who differ between arms) by the last month read, when every
-    patient's outcome is known. `unpaired_n` is how many patients an arm of a trial without pairing would need for the
-    same precision.
-
-    Returns:
-        `arm, reference, endpoint, month, difference, lower, upper, n, unpaired_n`.
-    """
-    names = list(arms)
-    month = max(months_of(follow_up_months), default=math.nan)
-    day = month * DAYS_PER_MONTH
-
-    def outcomes(arm: str) -> dict[str, pd.Series[bool]]:
-        p = patients[patients["arm"] == arm].set_index("patient").sort_index()
-        by_then = p["day_relapse"] <= day
-        kinds = {
-            f"{kind.replace('-', '_').replace(' ', '_')}_relapse": by_then
-            & (p["relapse_kind"] == kind).fillna(False).astype(bool)
-            for kind in RELAPSE_KINDS
-        }
-        alive = {"complete_remission": p["complete_remission"], "mrd_negative": p["mrd_negative"]}
-        return (
-            alive
-            | {"relapse": by_then}
-            | kinds
-            | {"death": p["day_death"] <= day, "failure_or_death": p["day_event"] <= day}
-        )
-
-    first = outcomes(names[0]) if names else {}
-    lines = []
-    for arm in names[1:]:
-        for endpoint, values in outcomes(arm).items():
-            at = assessment_month if endpoint in ("complete_remission", "mrd_negative") else month
-            lines.append((arm, names[0], endpoint, at, *paired_difference(values, first[endpoint])))
-    columns = ["arm", "reference", "endpoint", "month", "difference", "lower", "upper", "n", "unpaired_n"]
-    return pd.DataFrame(lines, columns=columns)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from escape_abm.analysis import AT_ASSESSMENT, causes_of_failure, contrast, months_of, summarise
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import Patient
 from escape_abm.config import compose
@@ -17,11 +18,11 @@ from escape_abm.endpoints import MECHANISMS, RELAPSE_KINDS
 from escape_abm.parameters import route_names
 from escape_abm.products import Product
 from escape_abm.regimen import Regimen
-from escape_abm.settings import Engine, Settings
+from escape_abm.settings import COMPARED, PHENOTYPES, SHARES, Engine, Settings
 from escape_abm.simulation import simulate
 from escape_abm.states import State, alphabet_of
 from escape_abm.survival import paired_difference
-from escape_abm.trial import TrialResult, causes_of_failure, contrast, months_of, run_trial, summarise
+from escape_abm.trial import TrialResult, run_trial
 
 ENDPOINTS = {
     "complete_remission",
@@ -38,6 +39,7 @@ ENDPOINTS = {
     "crs_grade_3_or_higher",
     "car_t_persistence",
     "b_cell_aplasia",
+    *COMPARED,
 }
 
 
@@ -76,7 +78,8 @@ def test_summary_table(result: TrialResult) -> None:
     assert list(s.columns) == ["arm", "endpoint", "month", "estimate", "lower", "upper", "n"]
     assert set(s["endpoint"]) == ENDPOINTS
     assert set(s["month"].dropna()) == {1, 3, 6, 12}
-    assert s.loc[s["month"].isna(), "endpoint"].eq("crs_grade_3_or_higher").all()
+    shares = {*SHARES, *PHENOTYPES, "mrd_negative_ngs"}
+    assert set(s.loc[s["month"].isna(), "endpoint"]) == shares - set(AT_ASSESSMENT)
     known = s.dropna(subset=["estimate"])
     assert ((known["lower"] <= known["estimate"]) & (known["estimate"] <= known["upper"])).all()
     assert known[["lower", "upper"]].apply(lambda c: c.between(0, 1)).all(axis=None)
@@ -100,7 +103,12 @@ def test_summary_of_hand_made_patients() -> None:
             "complete_remission": [True, True, True, True, False],
             "mrd_negative": [True, True, False, True, False],
             "mrd_negative_ngs": [True, False, False, False, False],
+            "crs_any_grade": [True, True, True, False, False],
             "crs_grade_3_or_higher": [True, False, False, False, False],
+            "relapse": [False, True, False, False, False],
+            "relapse_phenotype": pd.array([None, "CD19-CD22dim", None, None, None], dtype="string"),
+            "car_t_lost_at_relapse": pd.array([None, True, None, None, None], dtype="boolean"),
+            "day_transplant": [nan, nan, 40.0, nan, nan],
             "relapse_kind": pd.array([None, "antigen-negative", None, None, None], dtype="string"),
             "cause_of_death": pd.array([None, None, "treatment", None, "leukaemia"], dtype="string"),
             "day_relapse": [nan, 100.0, nan, nan, nan],
@@ -114,6 +122,12 @@ def test_summary_of_hand_made_patients() -> None:
     )
     assert causes_of_failure(p[p["complete_remission"]])["cause"].tolist() == [0, 1, 4, 0]
     s = summarise(p, ["x"], 12).set_index(["endpoint", "month"])["estimate"]
+    shares = summarise(p, ["x"], 12).set_index("endpoint")["estimate"]
+    assert shares["relapse"] == 1 / 5
+    assert shares["transplanted"] == 1 / 5
+    assert shares["crs_any_grade"] == 3 / 5
+    seen = {name for name in PHENOTYPES if shares[name] == 1}  # of the one relapse
+    assert seen == {"relapse_cd19neg_cd22pos", "relapse_cd19neg", "relapse_antigen_negative"}
     assert s["complete_remission", 1] == 4 / 5
     assert s["mrd_negative", 1] == 3 / 5
     assert s["mrd_negative_ngs", 1] == 1 / 5

@@ -1,0 +1,183 @@
+"""From the rows of patients to the tables of a trial: what each endpoint is read from, and of whom.
+
+A reading says which patients count, and for each of them how long they were watched and what ended it. Summaries,
+contrasts and the comparison with published trials all read the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from escape_abm.endpoints import RELAPSE_KINDS
+from escape_abm.settings import DAYS_PER_MONTH
+from escape_abm.survival import Estimate, cumulative_incidence_at, paired_difference, proportion, survival_at
+
+MONTHS = (1, 3, 6, 12, 18, *range(24, 241, 12))
+AT_ASSESSMENT = ("complete_remission", "mrd_negative", "mrd_negative_ngs")
+
+
+def months_of(follow_up_months: float) -> tuple[float, ...]:
+    """Months at which endpoints are read: the usual ones, as far as follow-up goes."""
+    return tuple(m for m in MONTHS if m <= follow_up_months)
+
+
+def causes_of_failure(patients: pd.DataFrame) -> pd.DataFrame:
+    """Competing events of patients in CR: `duration_days` and `cause` (0 none, 1.. kinds of relapse, last: death)."""
+    cause = np.zeros(len(patients), dtype=int)
+    for i, kind in enumerate(RELAPSE_KINDS, start=1):
+        cause[_is(patients, "relapse_kind", kind)] = i
+    died = patients["day_death"].notna().to_numpy() & (cause == 0)
+    cause[died] = len(RELAPSE_KINDS) + 1
+    days = patients["day_relapse"].fillna(patients["day_last"]).to_numpy()
+    return pd.DataFrame({"duration_days": days, "cause": cause}, index=patients.index)
+
+
+def _is(patients: pd.DataFrame, column: str, value: str) -> NDArray[np.bool_]:
+    return (patients[column] == value).fillna(False).to_numpy(dtype=bool)
+
+
+class Reading(NamedTuple):
+    """What an endpoint is read from. P patients.
+
+    `days` is None for a share of patients. `cause`: 0 nothing (or censored), 1 the event, 2 an event that competes.
+    """
+
+    of: NDArray[np.bool_]  # (P,) who counts
+    cause: NDArray[np.int64]  # (P,)
+    days: NDArray[np.float64] | None = None  # (P,)
+    survival: bool = False  # whether the share without the event is read, not that with it
+
+
+def readings(p: pd.DataFrame) -> dict[str, Reading]:
+    """Every endpoint of these patients, in the order of the tables.
+
+    Relapse, relapse-free survival, persistence and aplasia are of patients in CR, phenotypes of relapses of those who
+    relapsed; the others of all patients.
+    """
+    n = len(p)
+    everyone, in_cr = np.ones(n, dtype=bool), p["complete_remission"].to_numpy(dtype=bool)
+    relapsed = in_cr & p["relapse"].to_numpy(dtype=bool)
+    last, watched = p["day_last"].to_numpy(), p["day_watched"].to_numpy()
+    out: dict[str, Reading] = {}
+
+    def share(name: str, of: NDArray[np.bool_], had: NDArray[np.bool_]) -> None:
+        out[name] = Reading(of, np.asarray(had).astype(np.int64))
+
+    for name in ("complete_remission", "mrd_negative", "mrd_negative_ngs", "crs_any_grade", "crs_grade_3_or_higher"):
+        share(name, everyone, p[name].to_numpy(dtype=bool))
+    died, event = p["day_death"].notna().to_numpy(), p["day_event"].notna().to_numpy()
+    event_days = p["day_event"].fillna(p["day_last"]).to_numpy()
+    out["overall_survival"] = Reading(everyone, died.astype(np.int64), last, survival=True)
+    out["event_free_survival"] = Reading(everyone, event.astype(np.int64), event_days, survival=True)
+    failing = causes_of_failure(p)
+    days, cause = failing["duration_days"].to_numpy(), failing["cause"].to_numpy()
+    out["relapse_free_survival"] = Reading(in_cr, (cause > 0).astype(np.int64), days, survival=True)
+    kinds = len(RELAPSE_KINDS)
+    any_relapse = np.where((cause > 0) & (cause <= kinds), 1, np.where(cause > 0, 2, 0))
+    out["cumulative_incidence_relapse"] = Reading(in_cr, any_relapse, days)
+    for i, kind in enumerate(RELAPSE_KINDS, start=1):
+        one = np.where(cause == i, 1, np.where(cause > 0, 2, 0))
+        out["cumulative_incidence_" + kind.replace("-", "_").replace(" ", "_")] = Reading(in_cr, one, days)
+    treatment = _is(p, "cause_of_death", "treatment")
+    nrm = np.where(treatment, 1, np.where(event & ~treatment, 2, 0))
+    out["non_relapse_mortality"] = Reading(everyone, nrm, event_days)
+    lost = p["day_car_t_lost"].notna().to_numpy() & (p["day_car_t_lost"] <= p["day_watched"]).to_numpy()
+    lost_days = np.where(lost, p["day_car_t_lost"], watched)
+    out["car_t_persistence"] = Reading(in_cr, lost.astype(np.int64), lost_days, survival=True)
+    back = p["day_b_cell_recovery"].notna().to_numpy()
+    back_days = np.where(back, p["day_b_cell_recovery"], watched)
+    out["b_cell_aplasia"] = Reading(in_cr, back.astype(np.int64), back_days, survival=True)
+    share("transplanted", everyone, p["day_transplant"].notna().to_numpy())
+    share("relapse", everyone, relapsed)
+    share("car_t_lost_at_relapse", relapsed, p["car_t_lost_at_relapse"].fillna(False).to_numpy(dtype=bool))
+    share("relapse_antigen_negative", relapsed, _is(p, "relapse_kind", "antigen-negative"))
+    share("relapse_lineage_switch", relapsed, _is(p, "relapse_kind", "lineage switch"))
+    shown = p["relapse_phenotype"].fillna("").astype(str)
+    for name, signs in (
+        ("relapse_cd19pos_cd22pos", "CD19[^-]*CD22[^-]*$"),  # dim counts as there
+        ("relapse_cd19neg_cd22pos", "CD19-CD22[^-]*$"),
+        ("relapse_cd19pos_cd22neg", "CD19[^-]*CD22-"),
+        ("relapse_cd19neg_cd22neg", "CD19-CD22-"),
+        ("relapse_cd19neg", "CD19-"),
+        ("relapse_cd19pos", "CD19(?!-)"),
+    ):
+        share(name, relapsed, shown.str.match(signs).to_numpy(dtype=bool))
+    return out
+
+
+def read(reading: Reading, day: float) -> Estimate:
+    """The estimate of one reading on a day (which a share of patients does not depend on), with its 95 % interval."""
+    cause = reading.cause[reading.of]
+    if reading.days is None:
+        return proportion(int((cause == 1).sum()), cause.size)
+    days = reading.days[reading.of]
+    if reading.survival:
+        return survival_at(days, cause == 1, day)
+    return cumulative_incidence_at(days, cause, 1, day)
+
+
+def estimate(patients: pd.DataFrame, arm: str, endpoint: str, month: float) -> Estimate:
+    """One endpoint of one arm at any month (the month is ignored where none applies)."""
+    return read(readings(patients[patients["arm"] == arm])[endpoint], month * DAYS_PER_MONTH)
+
+
+def summarise(
+    patients: pd.DataFrame, arms: Iterable[str], follow_up_months: float, assessment_month: int = 1
+) -> pd.DataFrame:
+    """Endpoints of each arm with 95 % intervals: `arm, endpoint, month, estimate, lower, upper, n`."""
+    lines = []
+    for arm in arms:
+        for endpoint, reading in readings(patients[patients["arm"] == arm]).items():
+            months: Iterable[float] = months_of(follow_up_months)
+            if reading.days is None:
+                months = [assessment_month if endpoint in AT_ASSESSMENT else math.nan]
+            lines += [(arm, endpoint, month, *read(reading, month * DAYS_PER_MONTH)) for month in months]
+    return pd.DataFrame(lines, columns=["arm", "endpoint", "month", "estimate", "lower", "upper", "n"])
+
+
+def contrast(
+    patients: pd.DataFrame, arms: Iterable[str], follow_up_months: float, assessment_month: int = 1
+) -> pd.DataFrame:
+    """Each arm minus the first, over the same patients.
+
+    Outcomes are of all patients (not of responders, who differ between arms) by the last month read, when every
+    patient's outcome is known. `unpaired_n` is how many patients an arm of a trial without pairing would need for the
+    same precision.
+
+    Returns:
+        `arm, reference, endpoint, month, difference, lower, upper, n, unpaired_n`.
+    """
+    names = list(arms)
+    month = max(months_of(follow_up_months), default=math.nan)
+    day = month * DAYS_PER_MONTH
+
+    def outcomes(arm: str) -> dict[str, pd.Series[bool]]:
+        p = patients[patients["arm"] == arm].set_index("patient").sort_index()
+        by_then = p["day_relapse"] <= day
+        kinds = {
+            f"{kind.replace('-', '_').replace(' ', '_')}_relapse": by_then
+            & (p["relapse_kind"] == kind).fillna(False).astype(bool)
+            for kind in RELAPSE_KINDS
+        }
+        alive = {"complete_remission": p["complete_remission"], "mrd_negative": p["mrd_negative"]}
+        return (
+            alive
+            | {"relapse": by_then}
+            | kinds
+            | {"death": p["day_death"] <= day, "failure_or_death": p["day_event"] <= day}
+        )
+
+    first = outcomes(names[0]) if names else {}
+    lines = []
+    for arm in names[1:]:
+        for endpoint, values in outcomes(arm).items():
+            at = assessment_month if endpoint in ("complete_remission", "mrd_negative") else month
+            lines.append((arm, names[0], endpoint, at, *paired_difference(values, first[endpoint])))
+    columns = ["arm", "reference", "endpoint", "month", "difference", "lower", "upper", "n", "unpaired_n"]
+    return pd.DataFrame(lines, columns=columns)

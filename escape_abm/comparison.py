@@ -1,0 +1,180 @@
+"""A virtual trial beside the published one: what a trial of that size would have published, were the model right.
+
+The virtual trial is simulated once, large. From it many trials of the published size are drawn, each patient followed
+for as long as the trial followed its own; each gives every published endpoint. Their spread is the predictive interval:
+a published figure outside it tells against the model, with 5 % of false alarms.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from escape_abm.analysis import Reading, readings
+from escape_abm.parameters import InputError
+from escape_abm.settings import DAYS_PER_MONTH, FollowUp, Published, Trial
+
+Floats = NDArray[np.float64]
+
+COLUMNS = (
+    "trial", "stratum", "endpoint", "month", "published", "published_lower", "published_upper", "simulated", "lower",
+    "upper", "inside", "n", "source", "note",
+)  # fmt: skip
+RESAMPLES = 1000
+LEVEL = 95
+
+
+class Resamples(NamedTuple):
+    """Trials drawn from a large virtual one. P patients, B trials."""
+
+    patients: pd.DataFrame  # (P,) followed as the trial followed its own
+    weights: Floats  # (B, P) how often each patient is in each trial
+
+
+def as_followed(patients: pd.DataFrame, follow_up: FollowUp | None, rng: np.random.Generator) -> pd.DataFrame:
+    """What a trial that ended would know: each patient is followed for a time drawn from `follow_up`."""
+    p = patients.copy()
+    if follow_up is None:
+        return p
+    u = rng.random(len(p))
+    quantiles = [follow_up.shortest_months, follow_up.median_months, follow_up.longest_months]
+    end = np.interp(u, [0, 0.5, 1], quantiles) * DAYS_PER_MONTH
+    for name in ("day_event", "day_death", "day_transplant", "day_reinfusion", "day_car_t_lost", "day_b_cell_recovery"):
+        p.loc[p[name] > end, name] = math.nan
+    late = (p["day_relapse"] > end).to_numpy()
+    p.loc[late, "day_relapse"] = math.nan
+    p.loc[late, "relapse"] = False
+    p.loc[late, ["relapse_kind", "relapse_phenotype", "relapse_mechanism", "car_t_lost_at_relapse"]] = pd.NA
+    p.loc[p["day_death"].isna(), "cause_of_death"] = pd.NA
+    for name in ("day_last", "day_watched"):
+        p[name] = np.minimum(p[name], end)
+    return p
+
+
+def chosen(patients: pd.DataFrame, condition: str) -> NDArray[np.bool_]:
+    """Who meets a condition on the columns of the patients table ("": everyone).
+
+    Raises:
+        InputError: the condition cannot be read, or is not one of yes and no.
+    """
+    if not condition:
+        return np.ones(len(patients), dtype=bool)
+    try:
+        met = patients.eval(condition, engine="python")
+    except Exception as error:  # noqa: BLE001  (pandas raises many kinds)
+        known = ", ".join(patients.columns)
+        raise InputError(f"condition {condition!r}: {error}. Columns of the patients table: {known}") from None
+    found = pd.Series(met, index=patients.index)
+    if found.dtype.kind != "b" and str(found.dtype) != "boolean":
+        raise InputError(f"condition {condition!r} is not one of yes and no: compare a column with a value")
+    return found.fillna(False).to_numpy(dtype=bool)
+
+
+def resample(patients: pd.DataFrame, trial: Trial, size: int, rng: np.random.Generator) -> Resamples:
+    """Draw trials of a size from the patients who count in the trial.
+
+    Raises:
+        InputError: nobody counts.
+    """
+    p = as_followed(patients, trial.follow_up, rng)
+    p = p[chosen(p, trial.analysed)].reset_index(drop=True)
+    if not len(p):
+        raise InputError(f"trial {trial.name}: analysed={trial.analysed!r} is met by no virtual patient")
+    weights = rng.multinomial(size, np.full(len(p), 1 / len(p)), size=RESAMPLES)
+    return Resamples(p, weights.astype(float))
+
+
+def weighted(reading: Reading, weights: Floats, day: float) -> Floats:
+    """(B,) the estimate of a reading in each trial; nan where the trial has nobody left to tell.
+
+    Shares, Kaplan-Meier and Aalen-Johansen estimates with whole-number weights: the same as of the repeated patients.
+    """
+    w, cause = weights[:, reading.of], reading.cause[reading.of]
+    total = w.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if reading.days is None:
+            return np.asarray((w @ (cause == 1)) / total)
+        order = np.argsort(reading.days[reading.of], kind="stable")
+        days, cause, w = reading.days[reading.of][order], cause[order], w[:, order]
+        distinct, first = np.unique(days, return_index=True)
+        if not distinct.size:
+            return np.full(len(w), math.nan)
+        at_risk = total[:, None] - np.concatenate([np.zeros((len(w), 1)), np.cumsum(w, axis=1)], axis=1)[:, first]
+        had = {k: np.add.reduceat(w * (cause == k), first, axis=1) / at_risk for k in (1, 2)}
+        hazard = np.nan_to_num(had[1]), np.nan_to_num(had[2])
+        known = distinct <= day
+        left = np.cumprod(1 - hazard[0] - (0 if reading.survival else hazard[1]), axis=1)
+        if reading.survival:
+            out = left[:, known][:, -1] if known.any() else np.ones(len(w))
+        else:
+            before = np.concatenate([np.ones((len(w), 1)), left[:, :-1]], axis=1)
+            out = (before * hazard[0])[:, known].sum(axis=1)
+        # Nobody is left after the last patient; what comes then is known only if nobody is at risk of it any more.
+        last = np.where(w > 0, days, -1).max(axis=1, initial=-1)
+        over = np.isclose(left[:, known][:, -1], 0) if known.any() else np.zeros(len(w), dtype=bool)
+        return np.asarray(np.where((last >= day) | over, out, math.nan))
+
+
+def compare(patients: pd.DataFrame, trial: Trial, rng: np.random.Generator) -> pd.DataFrame:
+    """Every published figure beside its predictive interval.
+
+    Args:
+        patients: Rows of one arm of a large virtual trial.
+        trial: What was published, of how many, followed for how long.
+        rng: Source of chance of the trials that are drawn.
+
+    Returns:
+        `COLUMNS`; `simulated` is the median of the drawn trials, `inside` empty where nothing can be compared, and
+        `note` then says why.
+    """
+    size = trial.size or len(patients)
+    drawn = resample(patients, trial, size, rng)
+    at_hand = readings(drawn.patients)
+    lines = []
+    for point in trial.published:
+        simulated, lower, upper, why = math.nan, math.nan, math.nan, point.not_compared
+        if not why:
+            values = _values(point, at_hand, drawn, trial, size)
+            known = values[np.isfinite(values)]
+            if known.size < RESAMPLES / 20:
+                why = "hardly any virtual trial of this size can tell"
+            else:
+                tails = [50, (100 - LEVEL) / 2, (100 + LEVEL) / 2]
+                simulated, lower, upper = map(float, np.percentile(known, tails))
+        inside: Any = pd.NA if why else bool(lower - 1e-9 <= _rounded(point) <= upper + 1e-9)
+        what = trial.name, point.stratum, point.endpoint, point.month
+        published = point.estimate, point.lower, point.upper
+        lines.append((*what, *published, simulated, lower, upper, inside, point.n, point.source, why or point.note))
+    table = pd.DataFrame(lines, columns=list(COLUMNS))
+    return table.astype({"inside": "boolean", "month": float, "n": "Int64"})
+
+
+def _rounded(point: Published) -> float:
+    """The published share as exactly as it is known."""
+    return point.events / point.n if point.events is not None and point.n else point.estimate
+
+
+def _values(point: Published, at_hand: dict[str, Reading], drawn: Resamples, trial: Trial, size: int) -> Floats:
+    """(B,) one published endpoint in each trial that was drawn."""
+    reading = at_hand[point.endpoint]
+    condition = "" if point.stratum == "all" else trial.strata[point.stratum]
+    reading = reading._replace(of=reading.of & chosen(drawn.patients, condition))
+    return weighted(reading, drawn.weights, (point.month or 0.0) * DAYS_PER_MONTH)
+
+
+def curves(patients: pd.DataFrame, trial: Trial, endpoints: tuple[str, ...], rng: np.random.Generator) -> pd.DataFrame:
+    """Median and predictive interval of some endpoints month by month: `endpoint, month, median, lower, upper`."""
+    drawn = resample(patients, trial.model_copy(update={"follow_up": None}), trial.size or len(patients), rng)
+    at_hand, longest = readings(drawn.patients), int(patients["day_last"].max() / DAYS_PER_MONTH)
+    lines = []
+    for endpoint in endpoints:
+        for month in np.arange(0, longest + 0.5, 0.5):
+            values = weighted(at_hand[endpoint], drawn.weights, month * DAYS_PER_MONTH)
+            if np.isfinite(values).any():
+                tails = [50, (100 - LEVEL) / 2, (100 + LEVEL) / 2]
+                lines.append((endpoint, month, *np.nanpercentile(values, tails)))
+    return pd.DataFrame(lines, columns=["endpoint", "month", "median", "lower", "upper"])
