@@ -16,7 +16,17 @@ from numpy.typing import NDArray
 
 from escape_abm.endpoints import RELAPSE_KINDS
 from escape_abm.settings import DAYS_PER_MONTH
-from escape_abm.survival import Estimate, cumulative_incidence_at, paired_difference, proportion, survival_at
+from escape_abm.survival import (
+    Estimate,
+    chance_of_none,
+    cumulative_incidence_at,
+    paired_difference,
+    pairs_to_tell_apart,
+    patients_to_see_one,
+    patients_to_tell_apart,
+    proportion,
+    survival_at,
+)
 
 MONTHS = (1, 3, 6, 12, 18, *range(24, 241, 12))
 AT_ASSESSMENT = ("complete_remission", "mrd_negative", "mrd_negative_ngs")
@@ -139,6 +149,62 @@ def summarise(
                 months = [assessment_month if endpoint in AT_ASSESSMENT else math.nan]
             lines += [(arm, endpoint, month, *read(reading, month * DAYS_PER_MONTH)) for month in months]
     return pd.DataFrame(lines, columns=["arm", "endpoint", "month", "estimate", "lower", "upper", "n"])
+
+
+def prevented(patients: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """Relapses under one product, by mechanism, and what the same patients would have had under each other product.
+
+    A relapse is prevented if under the other product the same patient is in remission, alive and without relapse to the
+    end of follow-up. `caused`: patients without any failure under the reference who fail under the other product.
+
+    Returns:
+        `arm, mechanism, relapses, prevented, estimate, lower, upper, caused`, with `any` for all mechanisms together;
+        `caused` is given there.
+    """
+    by_arm = {str(arm): p.set_index("patient").sort_index() for arm, p in patients.groupby("arm", sort=False)}
+    first = by_arm.pop(reference)
+    relapsed, whole = first["relapse"].astype(bool), first["day_event"].isna()
+    lines = []
+    for arm, other in by_arm.items():
+        saved = other["day_event"].isna()
+        found = first.loc[relapsed, "relapse_mechanism"]
+        for mechanism in ("any", *sorted(found.dropna().unique())):
+            same = pd.Series(mechanism == "any", first.index) | (first["relapse_mechanism"] == mechanism).fillna(False)
+            mine = relapsed & same.astype(bool)
+            share = proportion(int((mine & saved).sum()), int(mine.sum()))
+            caused = int((whole & ~saved).sum()) if mechanism == "any" else pd.NA
+            lines.append((arm, mechanism, share.n, int((mine & saved).sum()), *share[:3], caused))
+    columns = ["arm", "mechanism", "relapses", "prevented", "estimate", "lower", "upper", "caused"]
+    return pd.DataFrame(lines, columns=columns).astype({"caused": "Int64"})
+
+
+def small_trials(rates: Iterable[float], sizes: Iterable[int]) -> pd.DataFrame:
+    """What trials of some sizes can see: the chance of no event among so many responders.
+
+    Returns:
+        `rate, responders, chance_of_none, responders_to_see_one` (with a chance of 95 %).
+    """
+    lines = [(r, n, chance_of_none(r, n), patients_to_see_one(r)) for r in rates for n in sizes]
+    return pd.DataFrame(lines, columns=["rate", "responders", "chance_of_none", "responders_to_see_one"])
+
+
+def tell_apart(patients: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """Patients needed to tell each product from the reference by antigen-negative relapse, with and without pairing.
+
+    With pairing means the same patients under both, which only a simulation can do.
+
+    Returns:
+        `arm, reference_share, share, unpaired_each, paired`, for a power of 80 %, two-sided at 5 %.
+    """
+    by_arm = {str(arm): p.set_index("patient").sort_index() for arm, p in patients.groupby("arm", sort=False)}
+    had = {arm: _is(p, "relapse_kind", "antigen-negative") for arm, p in by_arm.items()}
+    first, lines = had.pop(reference), []
+    for arm, other in had.items():
+        only_first, only_other = float((first & ~other).mean()), float((other & ~first).mean())
+        unpaired = patients_to_tell_apart(float(first.mean()), float(other.mean()))
+        paired = pairs_to_tell_apart(only_first, only_other)
+        lines.append((arm, float(first.mean()), float(other.mean()), unpaired, paired))
+    return pd.DataFrame(lines, columns=["arm", "reference_share", "share", "unpaired_each", "paired"])
 
 
 def contrast(

@@ -83,7 +83,7 @@ WIDTH_INCHES = 7.1  # two columns of a journal
 MRD_LIMIT = 1e-4  # of the marrow: where remission is drawn as MRD-positive
 
 
-def _canvas(height: float, rows: int = 1, columns: int = 1, **kwargs: Any) -> tuple[Figure, np.ndarray[Any, Any]]:
+def canvas(height: float, rows: int = 1, columns: int = 1, **kwargs: Any) -> tuple[Figure, np.ndarray[Any, Any]]:
     """A figure outside pyplot's registry, so that nothing stays in memory."""
     figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)
@@ -96,7 +96,8 @@ def save(figure: Figure, stem: Path) -> None:
         figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None})
 
 
-def _months(follow_up: float = 12) -> MultipleLocator:
+def month_ticks(follow_up: float = 12) -> MultipleLocator:
+    """Ticks for an axis of so many months."""
     return MultipleLocator(3 if follow_up <= 24 else 12)
 
 
@@ -118,7 +119,7 @@ def _stacked(
 ) -> tuple[Figure, Axes]:
     """Horizontal stacked bars: a row for each product, a piece for each column that occurs; numbers in % if wanted."""
     with mpl.rc_context(STYLE):
-        figure, axes = _canvas(0.36 * len(labels) + 1.35)
+        figure, axes = canvas(0.36 * len(labels) + 1.35)
         ax: Axes = axes[0, 0]
         left = np.zeros(len(share))
         for name, (colour, hatch) in style.items():
@@ -187,7 +188,7 @@ def incidence_by_product(
     rows = -(-len(labels) // columns)
     tables = []
     with mpl.rc_context(STYLE):
-        figure, axes = _canvas(1.75 * rows + 0.95, rows, columns, sharex=True, sharey=True)
+        figure, axes = canvas(1.75 * rows + 0.95, rows, columns, sharex=True, sharey=True)
         for ax, (arm, label) in zip(axes.flat, labels.items(), strict=False):
             responders = patients[(patients["arm"] == arm) & patients["complete_remission"]]
             ax.set_title(label, loc="left")
@@ -224,7 +225,7 @@ def incidence_by_product(
             ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
             ax.set_xlim(0, months)
             ax.set_ylim(bottom=0)
-            ax.xaxis.set_major_locator(_months(months))
+            ax.xaxis.set_major_locator(month_ticks(months))
         for ax in axes.flat[max(0, len(labels) - columns) : len(labels)]:
             ax.set_xlabel("Months from infusion")
         figure.supylabel("Cumulative incidence of relapse", fontsize=8)
@@ -281,7 +282,7 @@ def courses(
     data = data.dropna(subset="line")
     lines = data.groupby(["patient", "arm", "line", "day"], sort=False, as_index=False)["cells"].sum()
     with mpl.rc_context(STYLE):
-        figure, axes = _canvas(1.75 * len(chosen) + 0.8, len(chosen), len(arms), sharex=True, sharey=True)
+        figure, axes = canvas(1.75 * len(chosen) + 0.8, len(chosen), len(arms), sharex=True, sharey=True)
         for row, patient in zip(axes, chosen, strict=True):
             for ax, arm in zip(row, arms, strict=True):
                 here = lines[(lines["patient"] == patient) & (lines["arm"] == arm)]
@@ -307,7 +308,7 @@ def courses(
                 ax.set_ylim(0.7, 3 * max(*limits.values(), lines["cells"].max()))
                 ax.yaxis.set_major_locator(LogLocator(numticks=5))
                 ax.minorticks_off()
-                ax.xaxis.set_major_locator(_months())
+                ax.xaxis.set_major_locator(month_ticks())
         for ax, arm in zip(axes[0], arms, strict=True):
             ax.set_title(labels[arm])
         for row, patient in zip(axes, chosen, strict=True):
@@ -339,7 +340,7 @@ def relapse_by_product(patients: pd.DataFrame, labels: dict[str, str], months: f
     groups = [g for g in groups if g[2].any()]
     tables = []
     with mpl.rc_context(STYLE):
-        figure, axes = _canvas(0.4 * len(labels) + 1.25)
+        figure, axes = canvas(0.4 * len(labels) + 1.25)
         ax: Axes = axes[0, 0]
         for i, (entry, kind, mask, marker, colour, face) in enumerate(groups):
             rows = []
@@ -366,112 +367,6 @@ def relapse_by_product(patients: pd.DataFrame, labels: dict[str, str], months: f
         sns.despine(ax=ax, left=True)
         ax.tick_params(axis="y", length=0)
     return figure, pd.concat(tables, ignore_index=True)
-
-
-ENDPOINT_NAMES = {
-    "complete_remission": "CR",
-    "mrd_negative": "MRD-negative CR",
-    "overall_survival": "OS",
-    "event_free_survival": "EFS",
-    "relapse_free_survival": "RFS",
-    "cumulative_incidence_relapse": "relapse, cumulative",
-    "cumulative_incidence_antigen_negative": "antigen-negative relapse, cumulative",
-    "cumulative_incidence_antigen_positive": "antigen-positive relapse, cumulative",
-    "cumulative_incidence_lineage_switch": "lineage switch, cumulative",
-    "non_relapse_mortality": "non-relapse mortality",
-    "crs_any_grade": "CRS, any grade",
-    "crs_grade_3_or_higher": "CRS grade ≥ 3",
-    "b_cell_aplasia": "B-cell aplasia",
-    "car_t_persistence": "CAR T persistence",
-    "relapse": "relapse, crude",
-}
-
-
-def forest(comparison: pd.DataFrame, labels: dict[str, str]) -> tuple[Figure, pd.DataFrame]:
-    """Published figures of one or several trials (`labels`) beside their predictive intervals, a row for each."""
-    table = comparison[comparison["inside"].notna()].copy()
-    rows: list[tuple[str, Any]] = []
-    for trial, its in table.groupby("trial", sort=False):
-        inside = int(its["inside"].sum())
-        rows.append((f"{labels[str(trial)]}: {inside} of {len(its)} inside", None))
-        rows += [(_row_name(line), line) for line in its.itertuples()]
-    with mpl.rc_context(STYLE):
-        figure, axes = _canvas(0.165 * len(rows) + 0.9)
-        ax = axes[0, 0]
-        for y, (_, line) in enumerate(rows):
-            if line is None:
-                ax.axhline(y - 0.5, color="#CCCCCC", linewidth=0.6)
-                continue
-            ax.plot([line.lower, line.upper], [y, y], color=BLUE, linewidth=4, alpha=0.45, solid_capstyle="butt")
-            ax.plot(line.simulated, y, "|", color=BLUE, markersize=7, markeredgewidth=1.4)
-            if not (pd.isna(line.published_lower) or pd.isna(line.published_upper)):
-                ax.plot([line.published_lower, line.published_upper], [y, y], color=BLACK, linewidth=0.8)
-            face = BLACK if line.inside else "white"
-            ax.plot(line.published, y, "o", color=BLACK if line.inside else VERMILION, markersize=4,
-                    markerfacecolor=face, markeredgewidth=1.2)  # fmt: skip
-        ax.set_yticks(range(len(rows)), [name for name, _ in rows])
-        for tick, (_, line) in zip(ax.get_yticklabels(), rows, strict=True):
-            tick.set_fontweight("bold" if line is None else "normal")
-        ax.set(ylim=(len(rows) - 0.5, -0.8), xlim=(-0.01, 1.01), xlabel="Share of patients")
-        ax.xaxis.set_major_formatter(PercentFormatter(1))
-        ax.tick_params(axis="y", length=0)
-        handles = [
-            Line2D([], [], color=BLUE, linewidth=4, alpha=0.45),
-            Line2D([], [], color=BLACK, marker="o", markersize=4, linewidth=0.8),
-            Line2D([], [], color=VERMILION, marker="o", markersize=4, markerfacecolor="white", linestyle=""),
-        ]
-        names = ["simulated trials of that size: median, 95 %", "published, 95 % interval", "published, outside"]
-        figure.legend(handles, names, loc="outside upper center", ncols=3, frameon=False)
-    return figure, table
-
-
-def _row_name(line: Any) -> str:
-    name = ENDPOINT_NAMES.get(line.endpoint, line.endpoint.replace("_", " "))
-    if line.endpoint.startswith("relapse_cd"):
-        signs = line.endpoint.removeprefix("relapse_").replace("pos", "+").replace("neg", "−").replace("_", "")
-        name = f"{signs.upper()} of relapses"
-    month = "" if pd.isna(line.month) else f", {line.month:g} mo"
-    who = "" if line.stratum == "all" else f" ({line.stratum.replace('_', ' ')})"
-    return f"{name}{month}{who}"
-
-
-CURVES = {
-    "overall_survival": (BLACK, "-"),
-    "event_free_survival": (BLUE, "--"),
-    "cumulative_incidence_antigen_positive": (BLUE, "-"),
-    "cumulative_incidence_antigen_negative": (VERMILION, "--"),
-    "cumulative_incidence_relapse": (BLACK, "-"),
-}
-
-
-def trial_curves(curves: pd.DataFrame, published: Sequence[Published], label: str) -> tuple[Figure, pd.DataFrame]:
-    """Survival (left) and relapse (right) of trials of that size, with the published points of all patients on them."""
-    panels = (
-        ("Survival", ("overall_survival", "event_free_survival")),
-        ("Cumulative incidence of relapse in responders", tuple(e for e in CURVES if "incidence" in e)),
-    )
-    with mpl.rc_context(STYLE):
-        figure, axes = _canvas(3.0, 1, 2, sharey=True)
-        for ax, (title, endpoints) in zip(axes[0], panels, strict=True):
-            for endpoint in endpoints:
-                colour, dashes = CURVES[endpoint]
-                line = curves[curves["endpoint"] == endpoint]
-                name = ENDPOINT_NAMES[endpoint].removesuffix(", cumulative")
-                ax.plot(line["month"], line["median"], color=colour, linestyle=dashes, label=name)
-                ax.fill_between(line["month"], line["lower"], line["upper"], color=colour, alpha=0.13, linewidth=0)
-                for point in published:
-                    if point.endpoint == endpoint and point.stratum == "all" and point.month and not point.not_compared:
-                        low = 0 if point.lower is None else point.estimate - point.lower
-                        high = 0 if point.upper is None else point.upper - point.estimate
-                        ax.errorbar(point.month, point.estimate, [[low], [high]], fmt="o", color=colour, markersize=5,
-                                    capsize=2.5, linewidth=0.9, markeredgecolor="white")  # fmt: skip
-            ax.set(title=title, xlabel="Months from infusion", ylim=(0, 1.02))
-            ax.yaxis.set_major_formatter(PercentFormatter(1))
-            ax.xaxis.set_major_locator(_months(float(curves["month"].max())))
-            ax.legend(frameon=False, loc="lower left" if title == "Survival" else "upper left")
-        axes[0, 0].set_ylabel("Patients")
-        figure.suptitle(f"{label}: simulated trials of that size (median, 95 %) and published points", fontsize=8.5)
-    return figure, curves
 
 
 def stamp(figure: Figure, text: str) -> None:

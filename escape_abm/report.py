@@ -170,3 +170,20 @@ def show_inside(table: pd.DataFrame) -> None:
         console.print(f"{trial}: {int(its['inside'].sum())} of {len(its)} inside", highlight=False)
     if compared["trial"].nunique() > 1:
         console.print(f"all: {int(compared['inside'].sum())} of {len(compared)} inside", highlight=False)
+
+
+def show_prevented(table: pd.DataFrame, labels: dict[str, str], reference: str) -> None:
+    """Print how many relapses of the reference each product would have prevented, and how many failures it causes."""
+    console = Console()
+    lines = Table(
+        title=f"Relapses under {labels[reference]} that the same patients would not have had under",
+        caption="Caused: patients without failure under the first product who fail under this one.",
+        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, title_justify="left", caption_justify="left",
+    )  # fmt: skip
+    for name in ("product", "relapses", "prevented", "% (95 %)", "caused"):
+        lines.add_column(name, justify="left" if name == "product" else "right")
+    row: Any
+    for row in table[table["mechanism"] == "any"].itertuples():
+        share = _in_line(Estimate(row.estimate, row.lower, row.upper, row.relapses)) if row.relapses else "-"
+        lines.add_row(labels[row.arm], str(row.relapses), str(row.prevented), share, str(row.caused))
+    console.print(lines)

@@ -157,6 +157,44 @@ def paired_difference(first: ArrayLike, second: ArrayLike) -> Difference:
     return Difference(difference, max(-1.0, centre - half), min(1.0, centre + half), one.size, unpaired_n)
 
 
+def chance_of_none(rate: float, n: int) -> float:
+    """Chance that none of n patients has an event that each has with this probability."""
+    return (1 - rate) ** n
+
+
+def patients_to_see_one(rate: float, chance: float = 0.95) -> int:
+    """Patients needed to see an event of this probability at least once with this chance."""
+    if not 0 < rate < 1:
+        raise ValueError(f"rate={rate:g}: must lie between 0 and 1, both excluded")
+    return math.ceil(math.log(1 - chance) / math.log(1 - rate))
+
+
+def patients_to_tell_apart(one: float, other: float, power: float = 0.8) -> float:
+    """Patients in each of two groups to tell two proportions apart, two-sided at 5 % with this power (Fleiss 1981).
+
+    Without correction for continuity; inf for equal proportions.
+    """
+    if one == other:
+        return math.inf
+    mean, z = (one + other) / 2, float(stats.norm.ppf(power))
+    spread = Z * math.sqrt(2 * mean * (1 - mean)) + z * math.sqrt(one * (1 - one) + other * (1 - other))
+    return math.ceil((spread / (one - other)) ** 2)
+
+
+def pairs_to_tell_apart(only_one: float, only_other: float, power: float = 0.8) -> float:
+    """Pairs needed for the same when each patient is seen under both (McNemar's test, Connor 1987).
+
+    Args:
+        only_one, only_other: Shares of pairs with the event under the one only, and under the other only.
+        power: Chance to see the difference.
+    """
+    difference, discordant = only_one - only_other, only_one + only_other
+    if difference == 0:
+        return math.inf
+    z = float(stats.norm.ppf(power))
+    return math.ceil(((Z * math.sqrt(discordant) + z * math.sqrt(discordant - difference**2)) / difference) ** 2)
+
+
 def _incidence(days: Floats, why: Integers, causes: int) -> pd.DataFrame:
     """The table of `cumulative_incidence` for causes 1..`causes`; larger ones compete but get no rows."""
     n = days.size

@@ -29,7 +29,7 @@ def beside(settings: Settings, folder: Path) -> None:
     # Imported here so that --help and shell completion answer at once.
     import numpy as np
 
-    from escape_abm import comparison, figures, report, results
+    from escape_abm import comparison, figures, report, results, trial_figures
     from escape_abm.trial import run_trial
 
     began, trial = time.perf_counter(), settings.trial
@@ -38,9 +38,9 @@ def beside(settings: Settings, folder: Path) -> None:
     rng = np.random.default_rng([settings.seed, 1])
     table = comparison.compare(result.patients, trial, rng)
     lines = comparison.curves(result.patients, trial, CURVES, rng)
-    pictures = {"curves": figures.trial_curves(lines, trial.published, trial.label)}
+    pictures = {"curves": trial_figures.trial_curves(lines, trial.published, trial.label)}
     if table["inside"].notna().any():
-        pictures["forest"] = figures.forest(table, {trial.name: trial.label})
+        pictures["forest"] = trial_figures.forest(table, {trial.name: trial.label})
     for figure, _ in pictures.values():
         figures.stamp(figure, report.about(settings))
     tables = {"comparison.csv": table, **result.files()}
@@ -53,11 +53,11 @@ def gather(folder: Path, jobs: list[Settings]) -> None:
     """One table and one figure of all trials of a sweep."""
     import pandas as pd
 
-    from escape_abm import figures, report, results
+    from escape_abm import figures, report, results, trial_figures
 
     table = pd.concat([pd.read_csv(p) for p in sorted(folder.glob("*/comparison.csv"), key=_number)], ignore_index=True)
     table["inside"] = table["inside"].astype("boolean")
-    forest = figures.forest(table, {s.trial.name: s.trial.label for s in jobs})
+    forest = trial_figures.forest(table, {s.trial.name: s.trial.label for s in jobs})
     figures.stamp(forest[0], report.about(jobs[0], "all trials"))
     results.write_tables(folder, {"comparison.csv": table}, {"forest": forest})
     report.show_inside(table)

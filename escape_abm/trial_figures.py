@@ -1,0 +1,145 @@
+"""Pictures of trials beside what they published, and of what other products would have done for the same patients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
+
+from escape_abm.figures import BLACK, BLUE, MECHANISM_STYLE, STYLE, VERMILION, canvas, month_ticks
+from escape_abm.settings import Published
+
+ENDPOINT_NAMES = {
+    "complete_remission": "CR",
+    "mrd_negative": "MRD-negative CR",
+    "overall_survival": "OS",
+    "event_free_survival": "EFS",
+    "relapse_free_survival": "RFS",
+    "cumulative_incidence_relapse": "relapse, cumulative",
+    "cumulative_incidence_antigen_negative": "antigen-negative relapse, cumulative",
+    "cumulative_incidence_antigen_positive": "antigen-positive relapse, cumulative",
+    "cumulative_incidence_lineage_switch": "lineage switch, cumulative",
+    "non_relapse_mortality": "non-relapse mortality",
+    "crs_any_grade": "CRS, any grade",
+    "crs_grade_3_or_higher": "CRS grade ≥ 3",
+    "b_cell_aplasia": "B-cell aplasia",
+    "car_t_persistence": "CAR T persistence",
+    "relapse": "relapse, crude",
+}
+
+
+def forest(comparison: pd.DataFrame, labels: dict[str, str]) -> tuple[Figure, pd.DataFrame]:
+    """Published figures of one or several trials (`labels`) beside their predictive intervals, a row for each."""
+    table = comparison[comparison["inside"].notna()].copy()
+    rows: list[tuple[str, Any]] = []
+    for trial, its in table.groupby("trial", sort=False):
+        inside = int(its["inside"].sum())
+        rows.append((f"{labels[str(trial)]}: {inside} of {len(its)} inside", None))
+        rows += [(_row_name(line), line) for line in its.itertuples()]
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(0.165 * len(rows) + 0.9)
+        ax = axes[0, 0]
+        for y, (_, line) in enumerate(rows):
+            if line is None:
+                ax.axhline(y - 0.5, color="#CCCCCC", linewidth=0.6)
+                continue
+            ax.plot([line.lower, line.upper], [y, y], color=BLUE, linewidth=4, alpha=0.45, solid_capstyle="butt")
+            ax.plot(line.simulated, y, "|", color=BLUE, markersize=7, markeredgewidth=1.4)
+            if not (pd.isna(line.published_lower) or pd.isna(line.published_upper)):
+                ax.plot([line.published_lower, line.published_upper], [y, y], color=BLACK, linewidth=0.8)
+            face = BLACK if line.inside else "white"
+            ax.plot(line.published, y, "o", color=BLACK if line.inside else VERMILION, markersize=4,
+                    markerfacecolor=face, markeredgewidth=1.2)  # fmt: skip
+        ax.set_yticks(range(len(rows)), [name for name, _ in rows])
+        for tick, (_, line) in zip(ax.get_yticklabels(), rows, strict=True):
+            tick.set_fontweight("bold" if line is None else "normal")
+        ax.set(ylim=(len(rows) - 0.5, -0.8), xlim=(-0.01, 1.01), xlabel="Share of patients")
+        ax.xaxis.set_major_formatter(PercentFormatter(1))
+        ax.tick_params(axis="y", length=0)
+        handles = [
+            Line2D([], [], color=BLUE, linewidth=4, alpha=0.45),
+            Line2D([], [], color=BLACK, marker="o", markersize=4, linewidth=0.8),
+            Line2D([], [], color=VERMILION, marker="o", markersize=4, markerfacecolor="white", linestyle=""),
+        ]
+        names = ["simulated trials of that size: median, 95 %", "published, 95 % interval", "published, outside"]
+        figure.legend(handles, names, loc="outside upper center", ncols=3, frameon=False)
+    return figure, table
+
+
+def _row_name(line: Any) -> str:
+    name = ENDPOINT_NAMES.get(line.endpoint, line.endpoint.replace("_", " "))
+    if line.endpoint.startswith("relapse_cd"):
+        signs = line.endpoint.removeprefix("relapse_").replace("pos", "+").replace("neg", "−").replace("_", "")
+        name = f"{signs.upper()} of relapses"
+    month = "" if pd.isna(line.month) else f", {line.month:g} mo"
+    who = "" if line.stratum == "all" else f" ({line.stratum.replace('_', ' ')})"
+    return f"{name}{month}{who}"
+
+
+CURVES = {
+    "overall_survival": (BLACK, "-"),
+    "event_free_survival": (BLUE, "--"),
+    "cumulative_incidence_antigen_positive": (BLUE, "-"),
+    "cumulative_incidence_antigen_negative": (VERMILION, "--"),
+    "cumulative_incidence_relapse": (BLACK, "-"),
+}
+
+
+def trial_curves(curves: pd.DataFrame, published: Sequence[Published], label: str) -> tuple[Figure, pd.DataFrame]:
+    """Survival (left) and relapse (right) of trials of that size, with the published points of all patients on them."""
+    panels = (
+        ("Survival", ("overall_survival", "event_free_survival")),
+        ("Cumulative incidence of relapse in responders", tuple(e for e in CURVES if "incidence" in e)),
+    )
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(3.0, 1, 2, sharey=True)
+        for ax, (title, endpoints) in zip(axes[0], panels, strict=True):
+            for i, endpoint in enumerate(endpoints):
+                colour, dashes = CURVES[endpoint]
+                line = curves[curves["endpoint"] == endpoint]
+                name = ENDPOINT_NAMES[endpoint].removesuffix(", cumulative")
+                ax.plot(line["month"], line["median"], color=colour, linestyle=dashes, label=name)
+                ax.fill_between(line["month"], line["lower"], line["upper"], color=colour, alpha=0.13, linewidth=0)
+                for point in published:
+                    if point.endpoint == endpoint and point.stratum == "all" and point.month and not point.not_compared:
+                        low = 0 if point.lower is None else point.estimate - point.lower
+                        high = 0 if point.upper is None else point.upper - point.estimate
+                        beside = point.month + 0.12 * i
+                        ax.errorbar(beside, point.estimate, [[low], [high]], fmt="o", color=colour, markersize=5,
+                                    capsize=2.5, linewidth=0.9, markeredgecolor="white")  # fmt: skip
+            ax.set(title=title, xlabel="Months from infusion", ylim=(-0.02, 1.02))
+            ax.yaxis.set_major_formatter(PercentFormatter(1))
+            ax.xaxis.set_major_locator(month_ticks(float(curves["month"].max())))
+            ax.legend(frameon=False, loc="lower left" if title == "Survival" else "upper left")
+        axes[0, 0].set_ylabel("Patients")
+        figure.suptitle(f"{label}: simulated trials of that size (median, 95 %) and published points", fontsize=8.5)
+    return figure, curves
+
+
+def prevented(table: pd.DataFrame, labels: dict[str, str], reference: str) -> tuple[Figure, pd.DataFrame]:
+    """Relapses under the reference (columns, by mechanism) that each other product (rows) would have prevented."""
+    order = ["any", *(m for m in MECHANISM_STYLE if m in set(table["mechanism"]))]
+    arms = list(dict.fromkeys(table["arm"]))
+    shares = table.pivot(index="arm", columns="mechanism", values="estimate").loc[arms, order]
+    counts = table.pivot(index="arm", columns="mechanism", values="prevented").loc[arms, order]
+    totals = table.drop_duplicates("mechanism").set_index("mechanism")["relapses"]
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(0.33 * len(arms) + 1.5)
+        ax = axes[0, 0]
+        sns.heatmap(
+            shares.astype(float), ax=ax, cmap="cividis", vmin=0, vmax=1, annot=counts, fmt="d", linewidths=1,
+            cbar_kws={"label": "Share prevented", "format": PercentFormatter(1)}, annot_kws={"fontsize": 8},
+        )  # fmt: skip
+        names = [f"{name.replace(' ', chr(10))}\n(of {totals[name]})" for name in order]
+        ax.set_xticklabels(names, rotation=0)
+        ax.set_yticklabels([labels[arm] for arm in arms], rotation=0)
+        ax.set(xlabel=f"Relapses under {labels[reference]}, by mechanism", ylabel="")
+        ax.tick_params(length=0)
+        ax.set_title("Relapses of the same patients that another product would have prevented")
+    return figure, table
