@@ -91,13 +91,13 @@ def _checked(overrides: Sequence[str], config_name: str) -> Settings:
         composed = hydra.compose(config_name=config_name, overrides=list(overrides))
     except (ConfigCompositionException, HydraException, OmegaConfBaseException) as error:
         raise InputError(_explain(error, overrides, config_name)) from None
-    return from_config(composed, config_name)
+    return from_config(composed, config_name, tuple(o for o in overrides if o.startswith("hydra.searchpath=")))
 
 
-def from_config(composed: DictConfig, config_name: str) -> Settings:
+def from_config(composed: DictConfig, config_name: str, own: tuple[str, ...] = ()) -> Settings:
     """Settings from a composed configuration; what a trial published is kept only beside its own patients."""
     settings = _plain_settings(composed)
-    if settings.trial.published and not _same_trial(settings, _trial_settings(settings.trial.name, config_name)):
+    if settings.trial.published and not _same_trial(settings, _trial_settings(settings.trial.name, config_name, own)):
         trial = settings.trial.model_copy(update={"published": ()})
         settings = settings.model_copy(update={"trial": trial})
     return settings
@@ -110,9 +110,12 @@ def _plain_settings(composed: DictConfig) -> Settings:
 
 
 @cache
-def _trial_settings(name: str, config_name: str) -> Settings:
+def _trial_settings(name: str, config_name: str, own: tuple[str, ...]) -> Settings:
     """A trial as its file describes it."""
-    return _plain_settings(hydra.compose(config_name=config_name, overrides=[f"trial={name}"]))
+    try:
+        return _plain_settings(hydra.compose(config_name=config_name, overrides=[f"trial={name}", *own]))
+    except MissingConfigException:
+        raise InputError(f"trial.name={name!r} is not the name of its file: call the file {name}.yaml") from None
 
 
 def _same_trial(one: Settings, two: Settings) -> bool:
@@ -164,6 +167,23 @@ def _jobs(overrides: Sequence[str], multirun: bool) -> Iterator[list[str]]:
             yield [o for o in base if not o.startswith("hydra")] + others + [f"{sweep.get_key_element()}={value}"]
 
 
+def _own_folder(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Where to look for the user's own choices (Hydra's --config-dir), as an override; and the other words."""
+    rest, own = list(words), []
+    for i, word in enumerate(words):
+        flag, _, place = word.partition("=")
+        if flag in ("--config-dir", "-cd"):
+            taken = [word] if place else list(words[i : i + 2])
+            place = place or (words[i + 1] if len(words) > i + 1 else "")
+            if not Path(place).is_dir():
+                raise SystemExit(
+                    f"{flag} {place}: no such folder. It holds your own choices, for example trial/mine.yaml"
+                )
+            own = [f"hydra.searchpath=[file://{Path(place).resolve()}]"]
+            rest = [w for w in words if w not in taken]
+    return own, rest
+
+
 def _refuse_finished(overrides: Sequence[str], multirun: bool) -> None:
     """Refuse a folder, chosen by hand, that holds a finished run; Hydra would overwrite its configuration first."""
     key, runs = ("hydra.sweep.dir", "*/provenance.json") if multirun else ("hydra.run.dir", "provenance.json")
@@ -173,23 +193,31 @@ def _refuse_finished(overrides: Sequence[str], multirun: bool) -> None:
             raise InputError(f"{word}: this folder already holds a finished run. Choose another, or delete it")
 
 
-def launch(task: Task, config_name: str = "config", gather: Gather | None = None) -> None:
+def launch(
+    task: Task,
+    config_name: str = "config",
+    gather: Gather | None = None,
+    check: Callable[[Settings], None] | None = None,
+) -> None:
     """Run an experiment script: check the command line before anything is written, then hand over to Hydra.
 
     Args:
         task: Called with the settings and the folder of the run.
         config_name: Primary configuration of the experiment in conf/.
         gather: Called after a sweep with its folder and the settings of its jobs.
+        check: Called with the settings of each job before anything is written; raises InputError.
     """
     register_rows()
     words = sys.argv[1:]
     multirun = bool({"-m", "--multirun"} & set(words))
-    plain = [w for w in words if w not in ("-m", "--multirun")]
+    own, plain = _own_folder([w for w in words if w not in ("-m", "--multirun")])
     if not any(w.startswith("-") for w in plain):  # --help, --cfg and their kin are Hydra's
         try:
             with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir()):
                 for overrides in _jobs(plain, multirun):
-                    _checked(overrides, config_name)
+                    settings = _checked([*overrides, *own], config_name)
+                    if check is not None:
+                        check(settings)
             _refuse_finished(plain, multirun)
         except (InputError, HydraException) as error:
             raise SystemExit(f"{error}\nNothing was run and nothing was written.") from None

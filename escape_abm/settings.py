@@ -196,7 +196,9 @@ class Trial(Section):
     published: tuple[Published, ...] = ()
 
     @model_validator(mode="after")
-    def _strata_are_known(self) -> Self:
+    def _readable(self) -> Self:
+        if self.published and self.size is None:
+            raise ValueError("size is missing: give the number of patients in the published analysis")
         for point in self.published:
             if point.stratum != "all" and point.stratum not in self.strata and not point.not_compared:
                 raise ValueError(
@@ -278,6 +280,12 @@ class Settings(Section):
             )
         sample = self.sampled()
         largest = max(10 * sample.cohort.burden_max_cells, sample.biology.host.b_cells_at_start_cells)
+        last_read = max((p.month or 0 for p in self.trial.published if not p.not_compared), default=0)
+        if last_read > self.follow_up_months:
+            raise ValueError(
+                f"follow_up_months={self.follow_up_months:g} ends before month {last_read:g}, which trial "
+                f"{self.trial.name} published: follow for longer, or leave the trial out with trial=none"
+            )
         if self.engine.size_limit_cells < largest:
             raise ValueError(
                 f"engine.size_limit_cells={self.engine.size_limit_cells:g} is less than ten times cohort."

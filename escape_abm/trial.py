@@ -108,6 +108,11 @@ def _run_chunk(indices: range, settings: Settings) -> list[tuple[list[dict[str, 
     return [run_patient(i, settings) for i in indices]
 
 
+def as_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """The table of patients."""
+    return pd.DataFrame(rows).astype(dict.fromkeys(TEXT_COLUMNS, "string") | dict.fromkeys(MAYBE_COLUMNS, "boolean"))
+
+
 def run_trial(settings: Settings, on_progress: Callable[[int], None] | None = None) -> TrialResult:
     """Run every patient under every arm on `settings.workers` processes, and tabulate.
 
@@ -132,8 +137,7 @@ def run_trial(settings: Settings, on_progress: Callable[[int], None] | None = No
             on_progress(len(done))
     if workers > 1:
         get_reusable_executor().shutdown()  # idle workers hold memory that the pictures need
-    patients = pd.DataFrame(rows)
-    patients = patients.astype(dict.fromkeys(TEXT_COLUMNS, "string") | dict.fromkeys(MAYBE_COLUMNS, "boolean"))
+    patients = as_table(rows)
     arms = [p.name for p in settings.arms]
     if courses:
         trajectories = pd.concat(courses, ignore_index=True)

@@ -49,6 +49,19 @@ def beside(settings: Settings, folder: Path) -> None:
     report.where(folder, "figures/forest.png first; comparison.csv for every published figure")
 
 
+def check(settings: Settings) -> None:
+    """Whether the trial's conditions can be read from a table of patients."""
+    import pandas as pd
+
+    from escape_abm.comparison import chosen
+    from escape_abm.trial import as_table, run_patient
+
+    rows, _ = run_patient(0, settings.model_copy(update={"comparators": {}}))
+    table: pd.DataFrame = as_table(rows)
+    for condition in (settings.trial.analysed, *settings.trial.strata.values()):
+        chosen(table, condition)
+
+
 def gather(folder: Path, jobs: list[Settings]) -> None:
     """One table and one figure of all trials of a sweep."""
     import pandas as pd
@@ -69,4 +82,4 @@ def _number(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    launch(beside, config_name="published", gather=gather)
+    launch(beside, config_name="published", gather=gather, check=check)

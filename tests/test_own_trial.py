@@ -1,0 +1,70 @@
+"""A trial from outside the repository: the template runs, and broken versions of it are refused at the door."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TEMPLATE = ROOT / "docs" / "own_trial" / "trial" / "my_trial.yaml"
+
+BROKEN = {
+    "endpoint": ("endpoint: overall_survival", "endpoint: overal_survival", "Did you mean 'overall_survival'?"),
+    "percent": ("estimate: 0.72", "estimate: 72", "not a fraction between 0 and 1"),
+    "source": ("n: 40, source: assumed}", "n: 40, source: smith2031}", "not a key of references.csv"),
+    "stratum": ("stratum: transplanted", "stratum: transplnted", "Did you mean 'transplanted'?"),
+    "condition": ("entry_blast_fraction > 0.3", "entry_blasts > 0.3", "entry_blasts"),
+    "not a condition": ("day_transplant.notna()", "day_transplant + 1", "yes and no"),
+    "split": ("[0.1, 0.3, 0.6]", "[0.1, 0.3, 0.5]", "must add up to 1"),
+    "two doses": ("dose_cells: null", "dose_cells: 6.0e+7", "give exactly one"),
+    "transplant too early": ("day: 75", "day: 20", "transplant later"),
+    "range": ("negative_patients_fraction: 0.1 ", "negative_patients_fraction: 10 ", "must lie between 0 and 1"),
+    "unknown key": ("weight_median_kg: 70", "weight_kg: 70", "weight_kg"),
+    "product": ("override /product: tandem", "override /product: tandm", "Did you mean 'tandem'?"),
+    "no size": ("  size: 40 ", "  # size: 40 ", "size"),
+    "short run": ("follow_up_months: 24", "follow_up_months: 6", "follow_up_months"),
+    "name": ("name: my_trial", "name: another", "call the file another.yaml"),
+    "follow-up": ("shortest_months: 3", "shortest_months: 13", "they must rise"),
+}
+
+
+def run(folder: Path, tmp: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    script = str(ROOT / "experiments" / "trial.py")
+    command = [sys.executable, script, "--config-dir", str(folder), "trial=my_trial", f"hydra.run.dir={tmp / 'run'}"]
+    return subprocess.run([*command, *words], cwd=tmp, capture_output=True, text=True, check=False)
+
+
+def test_the_template_runs(tmp_path: Path) -> None:
+    done = run(TEMPLATE.parents[1], tmp_path, "cohort.size=80")
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "run" / "comparison.csv")
+    assert len(table) == 4
+    assert table["inside"].notna().sum() == 3
+    patients = pd.read_parquet(tmp_path / "run" / "patients.parquet")
+    assert patients["prior_car"].any()
+    assert patients["day_transplant"].notna().any()
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_broken_versions_are_refused(fault: str, tmp_path: Path) -> None:
+    """With a message that helps, and before anything is written."""
+    right, wrong, told = BROKEN[fault]
+    text = TEMPLATE.read_text()
+    assert right in text
+    (tmp_path / "mine" / "trial").mkdir(parents=True)
+    (tmp_path / "mine" / "trial" / "my_trial.yaml").write_text(text.replace(right, wrong))
+    done = run(tmp_path / "mine", tmp_path)
+    assert done.returncode != 0
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    done = run(tmp_path / "nowhere", tmp_path)
+    assert done.returncode != 0
+    assert "no such folder" in done.stderr
