@@ -73,16 +73,16 @@ class Clinic(Section):
         "B-cell aplasia: B cells below 3 % of lymphocytes, against 15 % in health (definition recalled, not checked).",
     )
     severe_crs_kills_per_day: float = row(
-        3e11,
+        1.8e11,
         "cells/d",
         (0, 1e15),
         (1e10, 1e12),
-        "assumed",
+        "crs_fit",
         "C",
         "Targets killed per day at which half have CRS grade >= 3.",
     )
     any_crs_kills_fold: float = row(
-        0.1, "ratio", (0, 1), (0.01, 0.5), "assumed", "C", "Threshold of CRS of any grade against that of grade >= 3."
+        0.105, "ratio", (0, 1), (0.01, 0.5), "crs_fit", "C", "Threshold of CRS of any grade against that of grade >= 3."
     )
     severe_crs_sigma: float = row(1.0, "sd of ln", (0, 4), (0.3, 2), "assumed", "C", "Spread of that threshold.")
     death_after_relapse_per_day: float = row(

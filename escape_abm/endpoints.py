@@ -226,7 +226,7 @@ def _treatment(path: Trajectory, day_last: float) -> dict[str, Any]:
     """What the patient got while alive."""
     lived = {"day_transplant": path.day_transplant, "day_reinfusion": path.day_reinfusion}
     return {
-        "components_infused": len(path.infused),
+        "components_infused": sum(day <= day_last for day in path.infused.values()),
         **{name: day if day <= day_last else math.nan for name, day in lived.items()},
     }
 

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 
@@ -48,7 +48,7 @@ class Trajectory:
         entry: (S,) leukaemic cells at entry, before bridging and lymphodepletion.
         stop: Why the run stopped.
         ticks: Ticks that it took.
-        infused: Components that the patient got.
+        infused: Components that the patient got, with the day of the first batch of each.
         day_transplant, day_reinfusion: nan if there was none.
     """
 
@@ -65,7 +65,7 @@ class Trajectory:
     classes: tuple[CarClass, ...]
     patient: Patient
     product: Product
-    infused: tuple[str, ...] = ()
+    infused: Mapping[str, float] = field(default_factory=dict)
     day_transplant: float = math.nan
     day_reinfusion: float = math.nan
 
@@ -127,7 +127,7 @@ class Course:
         self.day, self.lymphodepleted, self.limits = 0.0, LONG_AGO, (math.inf, math.inf)
         self.stop: Stop | None = None
         self.ticks, self.follow_up_days = 0, follow_up_days
-        self.infused: list[str] = []
+        self.infused: dict[str, float] = {}
         self.day_transplant = self.day_reinfusion = math.nan
         self.advance = advance or make_engine(engine, patient, product, self.rng)
         if regimen.bridging_log10_kill > 0:
@@ -201,7 +201,7 @@ class Course:
             and self.lymphodepleted != self.day
         ):
             self.lymphodeplete()
-        self.infused.append(component)
+        self.infused.setdefault(component, self.day)
         dose = self.regimen.dose(self.patient.weight_kg) * part.dose_fraction
         for after, fraction in zip(self.regimen.split_days, self.regimen.split_fractions, strict=True):
             self._plan(self.day + after, partial(self.infuse, component, dose * fraction))
@@ -301,7 +301,7 @@ class Course:
             classes=self.classes,
             patient=self.patient,
             product=self.product,
-            infused=tuple(dict.fromkeys(self.infused)),
+            infused=dict(self.infused),
             day_transplant=self.day_transplant,
             day_reinfusion=self.day_reinfusion,
         )

@@ -109,7 +109,7 @@ BAD = {
     "transduction over one": ("product.components.dual.transduced_fraction.cd19=1.2", ["1.2", "between 0 and 1"]),
     "unknown route": ("biology.routes_off=[cd19_los]", ["cd19_los", "Did you mean 'cd19_"]),
     "short follow-up": ("follow_up_months=0.5", ["0.5", "day 28", "follow for longer"]),
-    "infusion after the end": ("follow_up_months=3", ["sequential", "day 116", "~comparators.sequential"]),
+    "infusion after the end": ("trial=none follow_up_months=3", ["sequential", "day 116", "~comparators.sequential"]),
     "burden over capacity": ("cohort.burden_max_cells=3e12", ["3e+12", "95 %", "raise the second"]),
     "sweep without -m": ("seed=range(1,3)", ["range", "multirun"]),
     "values without -m": ("product=tandem,bicistronic", ["tandem,bicistronic", "--multirun", "+product@comparators"]),

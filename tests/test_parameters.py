@@ -80,7 +80,7 @@ def test_every_number_of_the_sections_is_a_row() -> None:
 def test_sources_have_addresses() -> None:
     for key, line in references().items():
         assert line["citation"], key
-        assert line["url"] or key in ("assumed", "start", "b019"), key
+        assert line["url"] or key in ("assumed", "start", "recalled", "cd28_ox40_tandem", "crs_fit"), key
 
 
 def test_sources_of_constructs_exist() -> None:
