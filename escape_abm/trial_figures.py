@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -136,7 +137,7 @@ def prevented(table: pd.DataFrame, labels: dict[str, str], reference: str) -> tu
             shares.astype(float), ax=ax, cmap="cividis", vmin=0, vmax=1, annot=counts, fmt="d", linewidths=1,
             cbar_kws={"label": "Share prevented", "format": PercentFormatter(1)}, annot_kws={"fontsize": 8},
         )  # fmt: skip
-        names = [f"{name.replace(' ', chr(10))}\n(of {totals[name]})" for name in order]
+        names = [f"{fill(name, 12)}\n(of {totals[name]})" for name in order]
         ax.set_xticklabels(names, rotation=0)
         ax.set_yticklabels([labels[arm] for arm in arms], rotation=0)
         ax.set(xlabel=f"Relapses under {labels[reference]}, by mechanism", ylabel="")
