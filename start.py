@@ -3,7 +3,8 @@
 
     python3 start.py run [ARGUMENTS]     compare the products (also without `run`, if there are no arguments)
     python3 start.py test [ARGUMENTS]    run the tests
-    python3 start.py setup               only install
+    python3 start.py dashboard           show a patient's marrow in a browser, served to this machine only
+    python3 start.py setup [dashboard]   only install
 
 Arguments are passed on: `start.py run product=tandem`, `start.py test -k survival`. Whatever folder it is called from,
 paths are taken from the folder of this file.
@@ -35,9 +36,9 @@ def stamp() -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
-def is_ready() -> bool:
-    """Whether the environment was made to the end, for this Python and these requirements."""
-    mark = ROOT / ".venv" / "stamp"
+def is_ready(extra: str = "") -> bool:
+    """Whether the environment was made to the end, with this extra, for this Python and these requirements."""
+    mark = ROOT / ".venv" / f"stamp{extra}"
     return mark.is_file() and mark.read_text() == stamp() and Path(tool("python")).exists()
 
 
@@ -62,13 +63,15 @@ def works(*command: str, quiet: bool = False) -> bool:
         return False
 
 
-def install() -> None:
-    """Make the environment from nothing, and mark it as whole once it is."""
+def install(extra: str = "") -> None:
+    """Make the environment from nothing, or add an extra to a whole one, and mark it as whole once it is."""
     check_python()
-    print(f"First use, or the requirements changed: installing into {ROOT / '.venv'} (a minute or two) ...", flush=True)
-    if not works(sys.executable, "-m", "venv", "--clear", str(ROOT / ".venv")):
+    doing = f"Adding the {extra} to" if is_ready() else "First use, or the requirements changed: installing into"
+    print(f"{doing} {ROOT / '.venv'} (a minute or two) ...", flush=True)
+    if not is_ready() and not works(sys.executable, "-m", "venv", "--clear", str(ROOT / ".venv")):
         raise SystemExit(f"Could not make {ROOT / '.venv'}; the reason is above.")
-    python, wanted = tool("python"), ("-c", "constraints.txt", "-e", ".[dev]")
+    wanted = ("-c", "constraints.txt", "-e", f".[dev,{extra}]" if extra else ".[dev]")
+    python = tool("python")
     pip = (python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
     # uv is several times faster, but does not read pip's settings, so it may fail where pip does not. Bytecode is
     # compiled here, as pip does, so that every later start is short.
@@ -76,7 +79,8 @@ def install() -> None:
     is_fast = works(*pip, "--retries", "1", "uv", quiet=True) and works(*uv, "--compile-bytecode", *wanted, quiet=True)
     if not is_fast and not works(*pip, *wanted):
         raise SystemExit("Could not install the packages; pip says why above. Is there a network connection?")
-    (ROOT / ".venv" / "stamp").write_text(stamp())
+    for name in {"stamp", f"stamp{extra}"}:
+        (ROOT / ".venv" / name).write_text(stamp())
     print("Installed.", flush=True)
 
 
@@ -95,6 +99,7 @@ def main(arguments: "list[str]") -> int:
     commands = {
         "run": ["experiments/compare_products.py", *rest],
         "test": ["-m", "pytest", *(rest or PROMPT_TESTS)],
+        "dashboard": ["-m", "escape_abm.dashboard", *rest],
         "setup": [],
     }
     if verb not in commands:
@@ -104,8 +109,10 @@ def main(arguments: "list[str]") -> int:
         print(__doc__, file=sys.stdout if asked else sys.stderr)
         return 0 if asked else 2
     check_python()
-    if not is_ready():
-        install()
+    # 400 MB that only the dashboard needs.
+    extra = "dashboard" if verb == "dashboard" or (verb, rest) == ("setup", ["dashboard"]) else ""
+    if not is_ready(extra):
+        install(extra)
     return run([tool("python"), *commands[verb]]) if commands[verb] else 0
 
 

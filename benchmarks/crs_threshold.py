@@ -4,8 +4,8 @@ python benchmarks/crs_threshold.py [--patients 1000]
 
 Each patient's threshold is lognormal with the spread `clinic.severe_crs_sigma`; a trial's rate is then the mean over
 its virtual patients of the chance that the fiercest day of killing passes it. Two numbers are fitted: the median
-threshold of grade >= 3, and the ratio to it of that of any grade. Rates per infusion, recalled ones and subsets are left
-out.
+threshold of grade >= 3, and the ratio to it of that of any grade. Rates per infusion, recalled ones and subsets are
+left out.
 """
 
 from __future__ import annotations
