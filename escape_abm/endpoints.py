@@ -9,7 +9,7 @@ Definitions:
     mrd_negative_ngs        the same with 1 in 1,000,000 (sequencing).
     relapse                 after CR: marrow blasts >= 5 %, or extramedullary disease that is seen.
     antigen-negative        a B-lineage relapse in which most blasts have lost (not merely dimmed) an antigen that the
-                            patient's product is against.
+                            CAR T cells which the patient got by then are against.
     lineage switch          a relapse in which most blasts are myeloid; not counted as antigen-negative.
     antigen-positive        every other relapse.
     event_free_survival     time to no CR (an event on the assessment day), relapse or death, in all patients.
@@ -35,7 +35,6 @@ from escape_abm.clinic import Clinic
 from escape_abm.cohort import READOUT
 from escape_abm.counts import draw
 from escape_abm.law import EFFECTOR, EXHAUSTED, MEMORY
-from escape_abm.products import Product
 from escape_abm.regimen import Transplant
 from escape_abm.simulation import Stop, Trajectory
 from escape_abm.states import LINEAGE_SWITCH, MYELOID, Alphabet, shown_sign
@@ -52,6 +51,7 @@ MECHANISMS = (
     "CAR T lost",
     "exhausted",
     "outgrown",
+    "after transplant",
 )
 
 
@@ -76,11 +76,17 @@ def relapse_phenotype(cells: NDArray[np.int64], letters: Alphabet, majority: flo
     return label
 
 
-def relapse_kind(phenotype: str, product: Product) -> str:
-    """Antigen-negative, antigen-positive or lineage switch: the one definition."""
+def targets(path: Trajectory, day: float) -> frozenset[str]:
+    """Antigens that the batches which the patient got by a day are against."""
+    parts = [path.product.components[name] for name, given in path.infused.items() if given <= day]
+    return frozenset(c.antigen for part in parts for c in part.constructs.values())
+
+
+def relapse_kind(phenotype: str, targets: frozenset[str]) -> str:
+    """Antigen-negative (for one of these targets), antigen-positive or lineage switch: the one definition."""
     if phenotype == LINEAGE_SWITCH:
         return LINEAGE_SWITCH
-    lost = any(f"{a.upper()}-" in phenotype for a in product.targets)
+    lost = any(f"{a.upper()}-" in phenotype for a in targets)
     return ANTIGEN_NEGATIVE if lost else ANTIGEN_POSITIVE
 
 
@@ -89,13 +95,13 @@ def relapse_mechanism(path: Trajectory, day: int, phenotype: str, kind: str, cli
 
     An escaped relapse was negative at entry if the only target that it lacks is the one which the patient's leukaemia
     already lacked in part then. Otherwise it is of a pre-existing clone if most of its escaped cells descend from cells
-    that had escaped at the first infusion, and acquired on therapy if not. For the others the order is: blasts mostly
-    dim for a target; disease only in a sanctuary; CAR T cells rejected; no longer detectable; mostly exhausted;
-    otherwise outgrown.
+    that had escaped at the first infusion, and acquired on therapy if not. For the others the order is: after
+    a transplant; blasts mostly dim for a target; disease only in a sanctuary; CAR T cells rejected; no longer
+    detectable; mostly exhausted; otherwise outgrown.
     """
     cells, letters = path.cells[day], path.alphabet
     if kind != ANTIGEN_POSITIVE:
-        missed = {a for a in path.product.targets if f"{a.upper()}-" in phenotype}
+        missed = {a for a in targets(path, day) if f"{a.upper()}-" in phenotype}
         if path.patient.negative_fraction > 0 and missed == {path.patient.negative_antigen}:
             return "negative at entry"
         # Cells of the relapse's own phenotype: those that lack what it lacks.
@@ -110,7 +116,9 @@ def relapse_mechanism(path: Trajectory, day: int, phenotype: str, kind: str, cli
         own = [i for i in np.flatnonzero(cells) if belongs(int(i))]
         founders = sum(int(cells[i]) for i in own if letters.states[i].origin == "founder")
         return "pre-existing clone" if founders >= 0.5 * sum(int(cells[i]) for i in own) else "acquired on therapy"
-    if any(f"{a.upper()}dim" in phenotype for a in path.product.targets):
+    if path.day_transplant <= day:
+        return "after transplant"
+    if any(f"{a.upper()}dim" in phenotype for a in targets(path, day)):
         return "antigen low"
     if clinic.blast_fraction(float(path.marrow[day])) < clinic.relapse_blast_fraction:
         return "sanctuary"
@@ -164,7 +172,7 @@ def _failure(path: Trajectory, clinic: Clinic, remission: bool) -> Failure:
     if math.isnan(day):
         return Failure()
     phenotype = relapse_phenotype(path.cells[int(day)], path.alphabet, clinic.majority_fraction)
-    kind = relapse_kind(phenotype, path.product)
+    kind = relapse_kind(phenotype, targets(path, day))
     switched = kind == LINEAGE_SWITCH
     hazard = clinic.death_after_lineage_switch_per_day if switched else clinic.death_after_relapse_per_day
     return Failure(day, phenotype, kind, relapse_mechanism(path, int(day), phenotype, kind, clinic), hazard)
@@ -250,7 +258,13 @@ def _response(path: Trajectory, clinic: Clinic, luck: Luck, day_treatment_death:
 
 
 def _read_outs(path: Trajectory, clinic: Clinic, luck: Luck, watched: int, relapsed: bool) -> dict[str, Any]:
-    """CAR T cells, B cells and cytokine release until failure, death or the end of follow-up."""
+    """CAR T cells, B cells and cytokine release until failure, death or the end of follow-up.
+
+    A transplant takes the patient's own CAR T and B cells away and brings a donor's: what tells of the product ends
+    there.
+    """
+    at_failure, relapsed = watched, relapsed and not path.day_transplant <= watched
+    watched = int(min(watched, path.day_transplant)) if path.day_transplant <= watched else watched
     car_t = path.car_t[: watched + 1].sum(axis=(1, 2))
     detectable = car_t >= clinic.car_t_detection_cells
     peak = int(car_t.argmax())
@@ -262,7 +276,7 @@ def _read_outs(path: Trajectory, clinic: Clinic, luck: Luck, watched: int, relap
         "car_t_lost_at_relapse": bool(~detectable[-1]) if relapsed else None,
         "b_cell_aplasia_at_relapse": bool(aplastic[-1]) if relapsed else None,
         "day_watched": float(watched),
-        "blast_fraction_last": clinic.blast_fraction(float(path.marrow[watched])),
+        "blast_fraction_last": clinic.blast_fraction(float(path.marrow[at_failure])),
         "car_t_peak_cells": int(car_t[peak]),
         "day_car_t_peak": float(peak),
         "car_t_auc_28_cell_days": float(np.trapezoid(car_t[:29])),

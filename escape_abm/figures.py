@@ -49,6 +49,7 @@ MECHANISM_STYLE = {
     "rejected": ("#003D66", ""),
     "exhausted": (GREEN, "--"),
     "outgrown": (SKY, ""),
+    "after transplant": (GREY, ""),
 }
 RELAPSE_STYLE = {
     ANTIGEN_POSITIVE: (BLUE, "-", "antigen-positive"),

@@ -25,6 +25,9 @@ from escape_abm.regimen import Regimen
 from escape_abm.settings import Engine
 from escape_abm.states import Alphabet, alphabet_of
 
+ASSESSMENT, BATCH, INFUSION, OTHERS = range(4)
+"""Order of events on one day."""
+
 
 class Stop(StrEnum):
     """Why a run ended."""
@@ -134,10 +137,10 @@ class Course:
             self.cells = thin(self.rng, self.cells, regimen.bridging_log10_kill)
             span = (-regimen.bridging_days, 0.0)
             run(self.advance, make_rates(biology), self.letters, self.cells, span, engine)
-        self.plan: list[tuple[float, Callable[[], None]]] = []
+        self.plan: list[tuple[float, int, Callable[[], None]]] = []
         self._make_plan()
         while self.plan and self.plan[0][0] <= 0:
-            self.plan.pop(0)[1]()
+            self.plan.pop(0)[2]()
         self.seen = counts.records(follow_up_days + 1, self.cells.size, len(self.classes))
         self.t_cells = np.zeros(follow_up_days + 1)
         self.seen.cells[0], self.seen.car_t[0], self.seen.b_cells[0] = self.cells, self.car_t, self.b_cells
@@ -146,7 +149,7 @@ class Course:
     def follow(self, until: float) -> None:
         """Let time pass to a day, or to where the run stops, with everything that is planned till then."""
         while self.plan and self.plan[0][0] <= until and not self.stop:
-            day, event = self.plan.pop(0)
+            day, _, event = self.plan.pop(0)
             self._run_to(day)
             if not self.stop:
                 event()
@@ -193,7 +196,7 @@ class Course:
     def give(self, component: str) -> None:
         """Begin with a component, if its condition is met: lymphodepletion if it needs one, then its infusions."""
         part = self.product.components[component]
-        if part.only_in_remission and not self.in_remission():
+        if (part.only_in_remission and not self.in_remission()) or self._too_late(component):
             return
         if (
             self.regimen.lymphodepletion
@@ -204,11 +207,16 @@ class Course:
         self.infused.setdefault(component, self.day)
         dose = self.regimen.dose(self.patient.weight_kg) * part.dose_fraction
         for after, fraction in zip(self.regimen.split_days, self.regimen.split_fractions, strict=True):
-            self._plan(self.day + after, partial(self.infuse, component, dose * fraction))
+            self._plan(self.day + after, partial(self.infuse, component, dose * fraction), INFUSION)
 
     def infuse(self, component: str, dose: float) -> None:
         """Add a batch of CAR T cells."""
-        _infuse(self.car_t, self.classes, component, dose, self.patient.biology.car_t.memory_fraction)
+        if not self._too_late(component):
+            _infuse(self.car_t, self.classes, component, dose, self.patient.biology.car_t.memory_fraction)
+
+    def _too_late(self, component: str) -> bool:
+        """The patient's own cells are not given after a transplant."""
+        return not self.product.components[component].donor and not math.isnan(self.day_transplant)
 
     def reject(self) -> None:
         """From now on the patient's own CAR T cells are rejected."""
@@ -263,10 +271,10 @@ class Course:
             self.give(name)
 
     def _make_plan(self) -> None:
-        """What happens on which day; on one day infusions come first and the assessment last."""
+        """What happens on which day."""
         for name, part in self.product.components.items():
             if not part.donor:
-                self._plan(part.day, partial(self.give, name))
+                self._plan(part.day, partial(self.give, name), BATCH)
         self._plan(self.patient.rejection_day, self.reject)
         reinfusion, transplant = self.regimen.reinfusion, self.regimen.transplant
         if reinfusion.fraction > 0:
@@ -276,13 +284,17 @@ class Course:
         if transplant.fraction > 0:
             self._plan(transplant.day, self.transplant)
         if self.engine.stop_at_failure:
-            self._plan(float(self.clinic.assessment_day), self.assess)
+            self._plan(float(self.clinic.assessment_day), self.assess, ASSESSMENT)
 
-    def _plan(self, day: float, event: Callable[[], None]) -> None:
-        """Let something happen on a day, after what is planned for it already; nothing after follow-up."""
+    def _plan(self, day: float, event: Callable[[], None], rank: int = OTHERS) -> None:
+        """Let something happen on a day; nothing after follow-up.
+
+        On one day the assessment comes first, since what is recorded of a day is what was there before its events;
+        then batches begin, are infused, and the rest follows, each in the order in which it was planned.
+        """
         if day <= self.follow_up_days:
-            self.plan.append((day, event))
-            self.plan.sort(key=lambda planned: planned[0])
+            self.plan.append((day, rank, event))
+            self.plan.sort(key=lambda planned: planned[:2])
 
     def trajectory(self) -> Trajectory:
         """The records up to now."""

@@ -54,6 +54,7 @@ def make_path(
         "classes": classes,
         "patient": patient,
         "product": product,
+        "infused": dict.fromkeys(product.components, 0.0),
     }
     return Trajectory(**(fields | change))
 
@@ -149,7 +150,7 @@ def test_phenotype(cells: dict[State, int], phenotype: str) -> None:
 def test_antigen_negative_is_of_the_products_own_antigens(
     products: dict[str, Product], arm: str, phenotype: str, kind: str
 ) -> None:
-    assert relapse_kind(phenotype, products[arm]) == kind
+    assert relapse_kind(phenotype, products[arm].targets) == kind
 
 
 @pytest.mark.parametrize(
@@ -240,3 +241,25 @@ def test_mrd_is_sampled(products: dict[str, Product]) -> None:
     assert shares[0] > 0.95
     assert shares[2] < 0.05
     assert abs(shares[1] - 0.5) < 5 * math.sqrt(0.25 / 300) + 0.02  # 100 of 1e6 cells: one in 25 samples has just 100
+
+
+def test_only_what_the_patient_got_counts_as_a_target(products: dict[str, Product]) -> None:
+    """A relapse without CD22 before the CD22 batch of a sequential product is antigen-positive; after it, negative."""
+    lost = lose_antigen(NORMAL, 1)
+    for second, kind in ((math.inf, "antigen-positive"), (90.0, "antigen-negative")):
+        path = make_path(products["sequential"], relapse={lost: 2e11}, infused={"cd19": 0.0, "cd22": second})
+        assert row(path)["relapse_kind"] == kind
+
+
+def test_a_transplant_ends_what_tells_of_the_product(products: dict[str, Product]) -> None:
+    """B cells that come back after it are no recovery, CAR T cells that went with it not lost; relapse says so."""
+    path = make_path(products["cd19_fmc63"], relapse={NORMAL: 2e11}, day_transplant=60.0)
+    path.b_cells[65:] = 10**10
+    path.car_t[61:] = 0
+    r = row(path)
+    assert r["day_relapse"] == 100
+    assert r["day_watched"] == 60
+    assert math.isnan(r["day_b_cell_recovery"])
+    assert math.isnan(r["day_car_t_lost"])
+    assert r["car_t_lost_at_relapse"] is None
+    assert r["relapse_mechanism"] == "after transplant"

@@ -111,7 +111,7 @@ def more_often(after: NDArray[np.bool_], before: NDArray[np.bool_]) -> float:
 
 def test_transplant_thins_leukaemia_own_car_t_and_b_cells_but_not_the_donors(make_patient: MakePatient) -> None:
     patient = of(make_patient(0), transplant_luck=0.0, graft_z=-1.3)
-    how = Transplant(fraction=1)
+    how = Transplant(fraction=1, car_t_log10_kill=4)
     now = course(patient, WITH_DONOR, Regimen(transplant=how), unseen(patient, 1))
     now.day, now.b_cells = 69.0, 10**10
     now.cells[:], now.car_t[:] = 10**8, 10**9
