@@ -191,11 +191,11 @@ def still() -> Biology:
 
 
 def once(name: str, biology: Biology, what: str = "cotransduced", days: float = 3.0, seed: int = 1) -> Any:
-    """Numbers before and after a run of two thousand cells, and the engine."""
+    """Numbers before and after a run of some fifteen hundred cells, and the engine."""
     treatment = product(what)
     letters, classes = alphabet_of(biology), car_classes(treatment, biology.antigens)
     rates = law.make_rates(biology, classes, infused=True)
-    before = start(biology, treatment, 1500, 450, 50)
+    before = start(biology, treatment, 1000, 450, 50)  # no half of the grid is too small for them
     engine = make_engine(name, biology, treatment, seed, Space(sanctuary_sites_fraction=0.5))  # half of them are there
     return before, run(engine, rates, letters, *before, days), engine
 
