@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -137,8 +136,8 @@ def prevented(table: pd.DataFrame, labels: dict[str, str], reference: str) -> tu
             shares.astype(float), ax=ax, cmap="cividis", vmin=0, vmax=1, annot=counts, fmt="d", linewidths=1,
             cbar_kws={"label": "Share prevented", "format": PercentFormatter(1)}, annot_kws={"fontsize": 8},
         )  # fmt: skip
-        names = [f"{fill(name, 12)}\n(of {totals[name]})" for name in order]
-        ax.set_xticklabels(names, rotation=0)
+        names = [f"{name} (of {totals[name]})" for name in order]
+        ax.set_xticklabels(names, rotation=25, ha="right", rotation_mode="anchor")
         ax.set_yticklabels([labels[arm] for arm in arms], rotation=0)
         ax.set(xlabel=f"Relapses under {labels[reference]}, by mechanism", ylabel="")
         ax.tick_params(length=0)
