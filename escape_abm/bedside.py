@@ -38,8 +38,7 @@ class Bedside(MarrowGrid):
         """
         if settings.engine.name != "cells":
             raise InputError(f"engine.name={settings.engine.name}: only agents can be watched; choose engine=cells")
-        self.whole, settings = settings, settings.sampled()
-        self.settings = settings
+        self.settings = settings = settings.sampled()
         who = sample_patient(patient, settings.seed, settings.cohort, settings.biology)
         classes = car_classes(settings.product, who.biology.antigens)
         super().__init__(

@@ -138,7 +138,7 @@ def compare(patients: pd.DataFrame, trial: Trial, rng: np.random.Generator) -> p
     for point in trial.published:
         simulated, lower, upper, why = math.nan, math.nan, math.nan, point.not_compared
         if not why:
-            values = _values(point, at_hand, drawn, trial, size)
+            values = _values(point, at_hand, drawn, trial)
             known = values[np.isfinite(values)]
             if known.size < RESAMPLES / 20:
                 why = "hardly any virtual trial of this size can tell"
@@ -158,7 +158,7 @@ def _rounded(point: Published) -> float:
     return point.events / point.n if point.events is not None and point.n else point.estimate
 
 
-def _values(point: Published, at_hand: dict[str, Reading], drawn: Resamples, trial: Trial, size: int) -> Floats:
+def _values(point: Published, at_hand: dict[str, Reading], drawn: Resamples, trial: Trial) -> Floats:
     """(B,) one published endpoint in each trial that was drawn."""
     reading = at_hand[point.endpoint]
     condition = "" if point.stratum == "all" else trial.strata[point.stratum]
