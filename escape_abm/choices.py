@@ -163,6 +163,6 @@ class WatchedPatient(Bedside):
 
 def ended(path: Trajectory, settings: Settings) -> str:
     """How a course ended, and when."""
-    row = patient_row(path, settings.clinic, settings.follow_up_days)
+    row = patient_row(path, settings.clinic, settings.follow_up_days, settings.regimen.transplant)
     shown = f", {row['relapse_phenotype'].replace('-', '−')}" if row["relapse"] else ""
     return f"day {path.day[-1]:.0f}: {path.stop.value}{shown}"

@@ -64,6 +64,15 @@ class Cohort(Section):
     prior_car_log10_kill: float = row(
         5, "log10", (0, 12), (3, 8), "assumed", "C", "Kill of fully recognised blasts by it, before they grew back."
     )
+    prior_car_negative_fraction: float = row(
+        0.41,
+        "fraction of patients with an earlier CAR",
+        (0, 1),
+        (0.39, 0.68),
+        "lamble2023",
+        "A",
+        "Whose relapse after it was of cells without its antigen (68 of 166).",
+    )
     prior_car_rejected_fraction: float = row(
         0.3,
         "fraction of patients with an earlier CAR",
@@ -72,6 +81,9 @@ class Cohort(Section):
         "assumed",
         "C",
         "Who reject the next one: an earlier CAR immunises (direction known, size assumed).",
+    )
+    prior_car_rejection_last_day: float = row(
+        14, "d", (0, 3650), (7, 28), "assumed", "C", "They begin to within so many days, evenly: they know it already."
     )
 
     @model_validator(mode="after")
@@ -98,6 +110,7 @@ class Patient:
         rejection_day: Day on which rejection of the CAR T cells starts (inf: never).
         prior_car_antigen: What an earlier CAR was against ("": there was none).
         prior_car_log10_kill: How deeply it went.
+        prior_car_escaped: Whether the relapse after it was of cells without its antigen.
         extramedullary_fraction: Share of blasts in sanctuaries at entry, beyond those that went there by themselves.
         transplant_luck, reinfusion_luck: Uniform; below the regimen's fraction the patient gets one.
         graft_z: Standard normal; how strong a graft is against this leukaemia.
@@ -115,10 +128,17 @@ class Patient:
     rejection_day: float
     prior_car_antigen: str = ""
     prior_car_log10_kill: float = 0.0
+    prior_car_escaped: bool = False
     extramedullary_fraction: float = 0.0
     transplant_luck: float = 1.0
     reinfusion_luck: float = 1.0
     graft_z: float = 0.0
+
+    @property
+    def lacking_at_entry(self) -> frozenset[str]:
+        """Antigens that the leukaemia lacks at entry, in part or as a whole, by measurement or history."""
+        measured = {self.negative_antigen} if self.negative_fraction > 0 else set()
+        return frozenset(measured | ({self.prior_car_antigen} if self.prior_car_escaped else set()))
 
     def stream(self, which: int) -> np.random.Generator:
         """A fresh generator of one of this patient's streams."""
@@ -131,7 +151,7 @@ class Patient:
             "burden_cells": self.burden_cells,
             "weight_kg": self.weight_kg,
             "kmt2a": self.kmt2a,
-            "antigen_negative_at_entry": self.negative_fraction > 0,
+            "antigen_negative_at_entry": bool(self.lacking_at_entry),
             "extramedullary_at_entry": self.extramedullary_fraction > 0,
             "prior_car": bool(self.prior_car_antigen),
             "net_growth_per_day": b.leukaemia.net_growth_per_day,
@@ -177,9 +197,13 @@ def sample_patient(index: int, seed: int, cohort: Cohort, biology: Biology) -> P
         antigens[name] = antigen.model_copy(update=drawn)
     # Later additions are drawn last, so that patients stay who they were.
     prior = bool(rng.random() < cohort.prior_car_fraction)
-    rejects = (bool(rng.random() < cohort.prior_car_rejected_fraction) and prior) or rejects
+    immunised = bool(rng.random() < cohort.prior_car_rejected_fraction) and prior
     extramedullary = bool(rng.random() < cohort.extramedullary_fraction)
     transplant_luck, reinfusion_luck, graft_z = rng.random(), rng.random(), rng.standard_normal()
+    escaped = bool(rng.random() < cohort.prior_car_negative_fraction) and prior
+    early = math.floor(cohort.prior_car_rejection_last_day * rng.random())
+    if immunised:
+        rejection_day = min(early, rejection_day) if rejects else early
     return Patient(
         index=index,
         seed=seed,
@@ -197,9 +221,10 @@ def sample_patient(index: int, seed: int, cohort: Cohort, biology: Biology) -> P
         negative_antigen=cohort.negative_antigen,
         negative_fraction=cohort.negative_blast_fraction if negative else 0.0,
         clones=cohort.clones,
-        rejection_day=float(rejection_day) if rejects else math.inf,
+        rejection_day=float(rejection_day) if rejects or immunised else math.inf,
         prior_car_antigen=cohort.prior_car_antigen if prior else "",
         prior_car_log10_kill=cohort.prior_car_log10_kill if prior else 0.0,
+        prior_car_escaped=escaped,
         extramedullary_fraction=cohort.extramedullary_blast_fraction if extramedullary else 0.0,
         transplant_luck=transplant_luck,
         reinfusion_luck=reinfusion_luck,

@@ -102,7 +102,7 @@ def relapse_mechanism(path: Trajectory, day: int, phenotype: str, kind: str, cli
     cells, letters = path.cells[day], path.alphabet
     if kind != ANTIGEN_POSITIVE:
         missed = {a for a in targets(path, day) if f"{a.upper()}-" in phenotype}
-        if path.patient.negative_fraction > 0 and missed == {path.patient.negative_antigen}:
+        if missed and missed == path.patient.lacking_at_entry:
             return "negative at entry"
         # Cells of the relapse's own phenotype: those that lack what it lacks.
         lost = [i for i, a in enumerate(letters.antigens) if f"{a.upper()}-" in phenotype]
@@ -178,9 +178,7 @@ def _failure(path: Trajectory, clinic: Clinic, remission: bool) -> Failure:
     return Failure(day, phenotype, kind, relapse_mechanism(path, int(day), phenotype, kind, clinic), hazard)
 
 
-def patient_row(
-    path: Trajectory, clinic: Clinic, follow_up_days: int, transplant: Transplant | None = None
-) -> dict[str, Any]:
+def patient_row(path: Trajectory, clinic: Clinic, follow_up_days: int, transplant: Transplant) -> dict[str, Any]:
     """Every endpoint of one patient under one product.
 
     Days are nan where the event did not happen; `day_last` is death or the end of follow-up, `day_watched` the day to
@@ -189,7 +187,7 @@ def patient_row(
     """
     luck = _luck(path)
     end = path.day[-1] if path.stop is Stop.SIZE_LIMIT else follow_up_days  # what a stopped run did next is not known
-    day_treatment_death = _treatment_death(path, clinic, luck, transplant or Transplant())
+    day_treatment_death = _treatment_death(path, clinic, luck, transplant)
 
     response = _response(path, clinic, luck, day_treatment_death)
     failure = _failure(path, clinic, response["complete_remission"])

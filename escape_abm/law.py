@@ -94,7 +94,7 @@ class Rates(NamedTuple):
     exhaustion: float
     exhausted_death: float
     rejection: NDArray[np.float64]  # (C,) extra loss of cells that the patient rejects
-    graft: float  # kill hazard of every leukaemic cell by a donor's graft
+    graft: float  # kill hazard of every leukaemic cell in the marrow by a donor's graft
     lymphopenia_independent: float
     stimulation_half: float
     t_cell_capacity: float
@@ -328,7 +328,7 @@ def kill_hazard(rates: Rates, around: Surroundings, state: int) -> float:
 @njit(cache=True)
 def death_hazard(rates: Rates, around: Surroundings, state: int) -> float:
     """Death hazard of a leukaemic cell in this state: its own death, a graft, CAR T cells."""
-    return rates.death + rates.graft + kill_hazard(rates, around, state)
+    return rates.death + rates.graft * rates.access[state] + kill_hazard(rates, around, state)
 
 
 @njit(cache=True)

@@ -12,7 +12,7 @@ from escape_abm.engines import Advance, Counts, run
 from escape_abm.law import Rates, densities, hill, make_rates
 from escape_abm.parameters import InputError, suggest
 from escape_abm.settings import Engine
-from escape_abm.states import SANCTUARY, Alphabet, alphabet_of, founder, lose_antigen
+from escape_abm.states import SANCTUARY, Alphabet, State, alphabet_of, founder, lose_antigen
 
 LONGEST_GROWTH_DAYS = 36525.0
 
@@ -35,7 +35,7 @@ def grow_leukaemia(patient: Patient, engine: Engine) -> Counts:
     biology = patient.biology
     letters = alphabet_of(biology)
     rng = patient.stream(LEUKAEMIA)
-    start = letters.index(founder(tuple((n, a.hits_to_loss) for n, a in biology.antigens.items())))
+    start = letters.index(_founder(patient))
     cells = np.zeros(len(letters), dtype=np.int64)
     if patient.clones == "none":
         cells[start] = round(patient.burden_cells)
@@ -58,6 +58,10 @@ def grow_leukaemia(patient: Patient, engine: Engine) -> Counts:
     if patient.extramedullary_fraction > 0:
         _move_to_sanctuaries(rng, cells, letters, patient)
     return cells
+
+
+def _founder(patient: Patient) -> State:
+    return founder(tuple((name, a.hits_to_loss) for name, a in patient.biology.antigens.items()))
 
 
 def _grow(start: Counts, rates: Rates, letters: Alphabet, patient: Patient, engine: Engine, advance: Advance) -> Counts:
@@ -86,15 +90,23 @@ def _antigen(name: str, key: str, letters: Alphabet) -> int:
 
 
 def _select(rng: np.random.Generator, cells: Counts, letters: Alphabet, patient: Patient) -> Counts:
-    """What an earlier CAR left: a log-kill in proportion to how well the reference CAR recognises each state."""
+    """What an earlier CAR left, of which the leukaemia grew back.
+
+    A log-kill in proportion to how well the reference CAR recognises each state; if its relapse was antigen-negative,
+    only cells without the antigen.
+    """
     antigen = _antigen(patient.prior_car_antigen, "prior_car_antigen", letters)
     biology = patient.biology
     half = np.array(biology.antigens[patient.prior_car_antigen].half_density_molecules)
     seen = hill(densities(letters, biology)[:, antigen], half, biology.killing.hill)
-    survive = 10.0 ** (-patient.prior_car_log10_kill * seen)
+    survive = np.where(patient.prior_car_escaped & (seen > 0), 0.0, 10.0 ** (-patient.prior_car_log10_kill * seen))
     left = np.array([counts.draw(rng, n, p) for n, p in zip(cells, survive, strict=True)], dtype=np.int64)
     if not left.any():  # the leukaemia did come back: from one cell, of a state that is likely to have been left
-        left[rng.choice(len(letters), p=cells * survive / (cells * survive).sum())] = 1
+        weight = cells * survive
+        if weight.any():
+            left[rng.choice(len(letters), p=weight / weight.sum())] = 1
+        else:
+            left[letters.index(lose_antigen(_founder(patient), antigen))] = 1
     return left
 
 

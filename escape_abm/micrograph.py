@@ -122,7 +122,8 @@ class View:
             cells = float(course.cells.sum())
             state = "remission" if clinic.blast_fraction(cells) < clinic.remission_blast_fraction else "disease"
             return f"day {course.day:.0f}: {state}"
-        row = patient_row(self.model.trajectory(), clinic, self.model.settings.follow_up_days)
+        settings = self.model.settings
+        row = patient_row(self.model.trajectory(), clinic, settings.follow_up_days, settings.regimen.transplant)
         shown = f", {row['relapse_phenotype'].replace('-', '−')}" if row["relapse"] else ""
         return f"day {course.day:.0f}: {course.stop.value}{shown}"
 

@@ -299,31 +299,8 @@ class Settings(Section):
                     f"product and a comparator are both named {other.name!r} but differ: give yours another name with "
                     f"product.name=my_{other.name}"
                 )
-        for arm in self.arms:
-            car_classes(arm, self.biology.antigens)  # refuses a construct against an unknown antigen
-            for name, part in arm.components.items():
-                if (last := part.day + self.regimen.split_days[-1]) >= self.follow_up_days:
-                    raise ValueError(
-                        f"product {arm.name}: component {name} is infused on day {last:g}, but follow-up ends on day "
-                        f"{self.follow_up_days}: raise follow_up_months, infuse earlier, or leave the product out with "
-                        f"~comparators.{arm.name}"
-                    )
-        transplant, assessed = self.regimen.transplant, self.clinic.assessment_day
-        if transplant.fraction > 0 and transplant.day <= assessed:
-            raise ValueError(
-                f"regimen.transplant.day={transplant.day:g}: only patients in remission are transplanted, which is "
-                f"known on day {assessed}; transplant later, or assess earlier with clinic.assessment_day"
-            )
-        if self.cohort.prior_car_fraction > 0 and self.cohort.prior_car_antigen not in self.biology.antigens:
-            raise ValueError(
-                f"cohort.prior_car_antigen={self.cohort.prior_car_antigen!r} is not an antigen of the biology. "
-                + suggest(self.cohort.prior_car_antigen, list(self.biology.antigens))
-            )
-        if self.cohort.negative_patients_fraction > 0 and self.cohort.negative_antigen not in self.biology.antigens:
-            raise ValueError(
-                f"cohort.negative_antigen={self.cohort.negative_antigen!r} is not an antigen of the biology. "
-                + suggest(self.cohort.negative_antigen, list(self.biology.antigens))
-            )
+        self._check_plans()
+        self._check_history()
         capacity = self.biology.leukaemia.carrying_capacity_cells
         if self.cohort.clones == "grown" and self.cohort.burden_max_cells > 0.95 * capacity:
             raise ValueError(
@@ -332,6 +309,69 @@ class Settings(Section):
                 "the second"
             )
         return self
+
+    def _check_plans(self) -> None:
+        """Refuse what is planned and can never happen."""
+        transplant, reinfusion, assessed = self.regimen.transplant, self.regimen.reinfusion, self.clinic.assessment_day
+        end = f"but follow-up ends on day {self.follow_up_days}: raise follow_up_months"
+        if transplant.fraction > 0 and transplant.day <= assessed:
+            raise ValueError(
+                f"regimen.transplant.day={transplant.day:g}: only patients in remission are transplanted, which is "
+                f"known on day {assessed}; transplant later, or assess earlier with clinic.assessment_day"
+            )
+        if transplant.fraction > 0 and transplant.day >= self.follow_up_days:
+            raise ValueError(
+                f"regimen.transplant.day={transplant.day:g}, {end}, transplant earlier, or nobody with "
+                "regimen.transplant.fraction=0"
+            )
+        if reinfusion.fraction > 0 and reinfusion.window_days <= assessed:
+            raise ValueError(
+                f"regimen.reinfusion.window_days={reinfusion.window_days:g}: only patients in remission are infused "
+                f"again, which is known on day {assessed}; look for longer, or set regimen.reinfusion.fraction=0"
+            )
+        for arm in self.arms:
+            car_classes(arm, self.biology.antigens)  # refuses a construct against an unknown antigen
+            for name, part in arm.components.items():
+                out = f"leave the product out with ~comparators.{arm.name}"
+                if part.donor and transplant.fraction == 0:
+                    raise ValueError(
+                        f"product {arm.name}: component {name} is donor-derived and given after a transplant, but "
+                        f"regimen.transplant.fraction=0: transplant some, or {out}"
+                    )
+                last = part.day + self.regimen.split_days[-1] + (transplant.day if part.donor else 0)
+                if last >= self.follow_up_days:
+                    raise ValueError(
+                        f"product {arm.name}: component {name} is infused on day {last:g}, {end}, infuse earlier, or "
+                        f"{out}"
+                    )
+                if part.only_in_remission and not part.donor and part.day < assessed:
+                    raise ValueError(
+                        f"product {arm.name}: component {name} is given in remission only, on day {part.day:g}, but "
+                        f"remission is known on day {assessed}: give it later, or assess earlier with "
+                        "clinic.assessment_day"
+                    )
+
+    def _check_history(self) -> None:
+        """Refuse patients whom this biology cannot have."""
+        c, antigens = self.cohort, list(self.biology.antigens)
+        for key, fraction in (("prior_car", c.prior_car_fraction), ("negative", c.negative_patients_fraction)):
+            antigen = getattr(c, f"{key}_antigen")
+            if fraction > 0 and antigen not in antigens:
+                raise ValueError(
+                    f"cohort.{key}_antigen={antigen!r} is not an antigen of the biology. " + suggest(antigen, antigens)
+                )
+        if c.clones == "none" and c.prior_car_fraction > 0:
+            raise ValueError(
+                f"cohort.prior_car_fraction={c.prior_car_fraction:g} with clones=none: an earlier CAR selects among "
+                "clones; let them grow with cohort.clones=grown, or set the fraction to 0"
+            )
+        blocked = "sanctuary_entry" in self.biology.routes_off or self.biology.leukaemia.sanctuary_entry_per_day == 0
+        if c.extramedullary_fraction > 0 and blocked:
+            raise ValueError(
+                f"cohort.extramedullary_fraction={c.extramedullary_fraction:g}, but no route leads to a sanctuary: "
+                "open sanctuary_entry in biology.routes_off, raise biology.leukaemia.sanctuary_entry_per_day, or set "
+                "the fraction to 0"
+            )
 
 
 def make_settings(data: dict[str, Any]) -> Settings:

@@ -185,12 +185,14 @@ class Course:
         return float(endogenous_t_cells(since, r.t_cell_nadir, r.t_cell_capacity, r.t_cell_recovery))
 
     def lymphodeplete(self) -> None:
-        """Thin the leukaemia; CAR T and B cells that were infused or grew since day 0 fall as normal T cells do."""
+        """Thin the leukaemia and, after day 0, CAR T cells, which fall as normal T cells do.
+
+        Normal B cells stay: their number at the start is that which lymphodepletion leaves, and few are above it later.
+        """
         self.cells = thin(self.rng, self.cells, self.regimen.lymphodepletion_log10_kill)
         if self.day > 0:
             fall = math.log10(self.rates.t_cell_capacity / self.rates.t_cell_nadir)
             self.car_t = thin(self.rng, self.car_t, fall)
-            self.b_cells = counts.draw(self.rng, self.b_cells, 10.0**-fall)
         self.lymphodepleted = self.day
 
     def give(self, component: str) -> None:
@@ -252,7 +254,7 @@ class Course:
         self.car_t[own] = thin(self.rng, self.car_t[own], how.car_t_log10_kill)
         self.b_cells = counts.draw(self.rng, self.b_cells, 10.0**-how.car_t_log10_kill)
         graft = how.graft_kill_per_day * math.exp(how.graft_kill_per_day_sigma * self.patient.graft_z)
-        self.rates = self.rates._replace(graft=graft)
+        self.rates = self.rates._replace(graft=graft, t_cell_recovery=how.t_cell_recovery_per_day)
         self.lymphodepleted = self.day_transplant = self.day
         for name, part in self.product.components.items():
             if part.donor:
@@ -262,13 +264,14 @@ class Course:
         """Count normal B cells; where they have come back, some patients get their product once more."""
         how, back = self.regimen.reinfusion, self.clinic.aplasia_below_cells(self.patient.biology.host)
         chosen = self.patient.reinfusion_luck < how.fraction and math.isnan(self.day_reinfusion)
-        if not chosen or self.b_cells < back or not math.isnan(self.day_transplant) or not self.in_remission():
+        returned = self.b_cells >= back and self.seen.b_cells[: math.floor(self.day) + 1].min() < back
+        if not chosen or not returned or not math.isnan(self.day_transplant) or not self.in_remission():
             return
         self.day_reinfusion = self.day
         if how.lymphodepletion:
             self.lymphodeplete()
         for name in list(self.infused):
-            self.give(name)
+            self._plan(self.day + self.product.components[name].day, partial(self.give, name), BATCH)
 
     def _make_plan(self) -> None:
         """What happens on which day."""

@@ -13,6 +13,7 @@ from escape_abm.cohort import Cohort, sample_patient
 from escape_abm.endpoints import patient_row, relapse_kind, relapse_phenotype
 from escape_abm.parameters import Biology
 from escape_abm.products import Product, car_classes
+from escape_abm.regimen import Transplant
 from escape_abm.simulation import Stop, Trajectory
 from escape_abm.states import Alphabet, State, alphabet_of, founder, lose_antigen
 
@@ -60,7 +61,7 @@ def make_path(
 
 
 def row(path: Trajectory, clinic: Clinic = CLINIC) -> dict[str, Any]:
-    return patient_row(path, clinic, DAYS)
+    return patient_row(path, clinic, DAYS, Transplant())
 
 
 def test_lasting_remission(products: dict[str, Product]) -> None:

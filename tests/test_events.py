@@ -72,6 +72,11 @@ def calm(patient: Patient) -> Patient:
     return of(still, rejection_day=math.inf, transplant_luck=0.0, reinfusion_luck=0.0)
 
 
+def with_threshold(patient: Patient) -> Patient:
+    """The same calm patient, in whom fewer than 2e6 normal B cells are aplasia; 1000 are there."""
+    return with_biology(patient, host={"b_cell_source_per_day": 1e-8})
+
+
 def unseen(patient: Patient, cells: int, niche: str = "marrow") -> Counts:
     """So many leukaemic cells that no CAR sees and that stay what they are: myeloid ones."""
     letters = alphabet_of(patient.biology)
@@ -136,7 +141,8 @@ def test_nothing_happens_before_the_transplant(make_patient: MakePatient) -> Non
         for name in ("cells", "car_t", "b_cells", "t_cells"):  # of the end of a day, before that day's events
             assert np.array_equal(getattr(a, name)[:70], getattr(b, name)[:70]), name
         assert b.day_transplant == 69
-        assert b.t_cells[[69, 70]].tolist() == [endogenous_t_cells(day, *recovery) for day in (69.0, 1.0)]
+        slow = (*recovery[:2], Transplant().t_cell_recovery_per_day)
+        assert b.t_cells[[69, 70]].tolist() == [endogenous_t_cells(69.0, *recovery), endogenous_t_cells(1.0, *slow)]
 
 
 @pytest.mark.parametrize("engine", [Engine(), Engine(name="cells", size_limit_cells=1e5)], ids=lambda e: e.name)
@@ -162,7 +168,10 @@ def test_transplant_and_graft_in_both_engines(make_patient: MakePatient, engine:
 
 @pytest.mark.parametrize("niche", ["marrow", "sanctuary"])
 def test_graft_is_one_more_death_hazard(make_patient: MakePatient, niche: str) -> None:
-    """Leukaemia that no CAR sees declines as exp((b - d - graft) t), with the variance of birth and death."""
+    """Leukaemia that no CAR sees declines as exp((b - d - graft) t), with the variance of birth and death.
+
+    A sanctuary lets in as few of the donor's T cells as of CAR T cells.
+    """
     growth, death, t = 0.1, 0.15, 30
     free = {"net_growth_per_day": growth, "death_per_day": death, "carrying_capacity_cells": 1e20}
     moves = {"sanctuary_entry_per_day": 1e-12, "sanctuary_exit_per_day": 1e-12}
@@ -179,7 +188,7 @@ def test_graft_is_one_more_death_hazard(make_patient: MakePatient, niche: str) -
         variance = n * (growth + 2 * death + graft) / net * change * (change - 1)
         return abs(int(path.cells[36].sum()) - n * change) / math.sqrt(variance)
 
-    graft = how.graft_kill_per_day * math.exp(how.graft_kill_per_day_sigma)
+    graft = how.graft_kill_per_day * math.exp(how.graft_kill_per_day_sigma) * {"marrow": 1, "sanctuary": 0.2}[niche]
     assert out_by(graft) < z(2) < out_by(1.01 * graft)
     assert (path.sanctuary[36] > 0.99 * path.cells[36].sum()) == (niche == SANCTUARY)
 
@@ -264,9 +273,9 @@ def test_second_batch_is_a_whole_dose_after_new_lymphodepletion(make_patient: Ma
     left = host.t_cell_nadir_cells / host.t_cell_capacity_cells
     resting = round(5 * 10**5 * patient.biology.car_t.memory_fraction)
     assert now.car_t[1].tolist() == [resting, 5 * 10**5 - resting, 0]
-    assert binomial(now.car_t[0].sum(), 1e6, left, 3)
-    assert binomial(now.b_cells, 1000, left, 3)
-    assert binomial(now.cells.sum(), leukaemia, 10 ** -Regimen().lymphodepletion_log10_kill, 3)
+    assert binomial(now.car_t[0].sum(), 1e6, left, 2)
+    assert now.b_cells == 1000
+    assert binomial(now.cells.sum(), leukaemia, 10 ** -Regimen().lymphodepletion_log10_kill, 2)
     assert now.lymphodepleted == 40
 
 
@@ -326,7 +335,7 @@ def test_reinfusion_is_a_whole_dose_on_the_first_visit_with_b_cells(make_patient
     for i in range(60):
         patient = of(make_patient(i), reinfusion_luck=0.0)
         path, plain = (treat(patient, OWN, r, days=150) for r in (regimen, without))
-        seen = [d for d in (40, 60) if d <= path.day[-1] and path.b_cells[d] >= back]
+        seen = [d for d in (40, 60) if d <= path.day[-1] and path.b_cells[d] >= back > path.b_cells[:d].min()]
         seen = [d for d in seen if Clinic().in_remission(float(path.marrow[d]), float(path.sanctuary[d]))]
         assert (seen[0] if seen else None) == (None if math.isnan(path.day_reinfusion) else path.day_reinfusion)
         last = seen[0] if seen else path.day.size
@@ -347,8 +356,8 @@ def test_reinfusion_is_a_whole_dose_on_the_first_visit_with_b_cells(make_patient
 
 @pytest.mark.parametrize("transplanted", [False, True])
 def test_reinfusion_after_lymphodepletion(make_patient: MakePatient, transplanted: bool) -> None:
-    """Lymphodepletion takes CAR T and B cells down as it takes normal T cells. Nobody gets it after a transplant."""
-    patient = calm(make_patient(0))
+    """Lymphodepletion takes CAR T cells down as it takes normal T cells. Nobody gets it after a transplant."""
+    patient = with_threshold(calm(make_patient(0)))
     left = patient.biology.host.t_cell_nadir_cells / patient.biology.host.t_cell_capacity_cells
     how = Transplant(fraction=int(transplanted), day=29)
     regimen = Regimen(dose_cells=10**8, reinfusion=Reinfusion(fraction=1), transplant=how)
@@ -360,13 +369,13 @@ def test_reinfusion_after_lymphodepletion(make_patient: MakePatient, transplante
         assert (math.isnan(now.day_reinfusion), now.car_t.sum(), now.b_cells) == (True, before, 10**10)
     else:
         assert now.day_reinfusion == 30
-        assert binomial(now.car_t.sum() - 10**8, before, left, 2)
-        assert binomial(now.b_cells, 1e10, left, 2)
+        assert binomial(now.car_t.sum() - 10**8, before, left)
+        assert now.b_cells == 10**10
 
 
 @pytest.mark.statistical
 def test_reinfusion_restores_aplasia_in_some(make_patient: MakePatient) -> None:
-    """Two weeks on, B cells are away again in more of the same patients; not since lymphodepletion took them.
+    """Two weeks on, B cells are away again in more of the same patients.
 
     Published: restored in 33 of 63 (trials.yaml). The model is far below that, so only the direction is tested.
     """
@@ -396,6 +405,63 @@ def test_an_earlier_car_takes_what_it_recognises(make_patient: MakePatient) -> N
     assert _select(np.random.default_rng(1), few, letters, deep).sum() == 1  # for the leukaemia did come back
 
 
+def test_a_patient_whose_b_cells_never_went_is_not_infused_again(make_patient: MakePatient) -> None:
+    patient = with_threshold(calm(make_patient(0)))
+    now = course(patient, OWN, Regimen(dose_cells=10**6, reinfusion=Reinfusion(fraction=1)), unseen(patient, 10**9))
+    now.seen.b_cells[:1] = now.b_cells = 10**10
+    now.follow(100)
+    assert math.isnan(now.day_reinfusion)
+
+
+def test_a_sequential_product_is_infused_again_in_its_sequence(make_patient: MakePatient) -> None:
+    patient = with_threshold(calm(make_patient(0)))
+    what = product(own=Component(constructs=CD19), second=Component(constructs=CD22, day=10))
+    now = course(patient, what, Regimen(dose_cells=10**6, reinfusion=Reinfusion(fraction=1)), unseen(patient, 10**9))
+    now.follow(29)
+    now.b_cells = 10**10
+    now.follow(100)
+    given = [np.flatnonzero(np.diff(now.seen.car_t[:100, s].sum(axis=1)) > 0).tolist() for s in (0, 1)]
+    assert given == [[30], [10, 40]]
+
+
+@pytest.mark.parametrize("antigen", ["cd19", "cd22"])
+def test_an_antigen_negative_relapse_after_an_earlier_car_lacks_the_antigen(
+    make_patient: MakePatient, antigen: str
+) -> None:
+    for i in range(10):
+        patient = of(make_patient(i), prior_car_antigen=antigen, prior_car_log10_kill=5.0, prior_car_escaped=True)
+        letters, cells = alphabet_of(patient.biology), grow_leukaemia(patient, Engine())
+        shown = densities(letters, patient.biology)[:, letters.antigens.index(antigen)]
+        assert cells.sum() == pytest.approx(patient.burden_cells, rel=0.01)
+        assert cells[shown > 0].sum() < 1e-3 * cells.sum()  # a silenced antigen may come back in some
+        assert patient.lacking_at_entry == {antigen}
+    few = np.eye(1, len(letters), dtype=np.int64)[0] * 100
+    left = _select(np.random.default_rng(1), few, letters, patient)
+    assert left.sum() == 1
+    assert shown[left > 0] == 0
+
+
+@pytest.mark.statistical
+def test_who_relapsed_antigen_negative_before_does_not_respond_to_the_same_target() -> None:
+    before = ("cohort.prior_car_fraction=1", "cohort.prior_car_rejected_fraction=0")
+    p, q = (rows(*before, f"cohort.prior_car_negative_fraction={f}", size=60) for f in (1, 0))
+    assert p["antigen_negative_at_entry"].all()
+    assert not q["antigen_negative_at_entry"].any()
+    assert not p["mrd_negative"].any()  # without residual disease; few blasts are there from the start in some
+    assert more_often(*(r["complete_remission"].to_numpy() for r in (q, p))) < FALSE_ALARM
+
+
+@pytest.mark.statistical
+def test_who_is_immunised_rejects_before_the_response_is_read() -> None:
+    before = ("cohort.prior_car_fraction=1", "cohort.prior_car_negative_fraction=0")
+    p, q = (rows(*before, f"cohort.prior_car_rejected_fraction={f}") for f in (1, 0))
+    assert more_often(*(~r["complete_remission"].to_numpy() for r in (p, q))) < FALSE_ALARM
+    patients = [sample_patient(i, 1, Cohort(prior_car_fraction=1), Biology()) for i in range(2000)]
+    early = [p.rejection_day for p in patients if p.rejection_day < Biology().car_t.rejection_first_day]
+    assert binomial(len(early), len(patients), Cohort().prior_car_rejected_fraction)
+    assert stats.kstest(early, stats.randint(0, 14).cdf).pvalue > FALSE_ALARM  # conservative: days are whole
+
+
 @pytest.mark.statistical
 @pytest.mark.parametrize("antigen", ["cd19", "cd22"])
 def test_an_earlier_car_leaves_more_cells_without_its_antigen(make_patient: MakePatient, antigen: str) -> None:
@@ -415,10 +481,10 @@ def test_an_earlier_car_leaves_more_cells_without_its_antigen(make_patient: Make
 
 @pytest.mark.statistical
 def test_after_an_earlier_cd19_car_more_relapses_lack_cd19() -> None:
-    history, share = "cohort.prior_car_fraction=1", "cohort.prior_car_rejected_fraction"
-    again, rejecting = rows(history, f"{share}=0"), rows(history, f"{share}=1", size=60)
+    """Even if the earlier relapse was of cells that show it."""
+    history = ("cohort.prior_car_fraction=1", "cohort.prior_car_negative_fraction=0")
+    again = rows(*history, "cohort.prior_car_rejected_fraction=0")
     assert more_often(*(is_kind(p, "relapse_kind", "antigen-negative") for p in (again, rows()))) < FALSE_ALARM
-    assert more_often(*(p["day_car_t_lost"].notna().to_numpy() for p in (rejecting, again[:60]))) < FALSE_ALARM
 
 
 @pytest.mark.statistical
@@ -465,22 +531,39 @@ def test_extramedullary_disease_at_entry_comes_back_there() -> None:
 def test_new_draws_change_nobody() -> None:
     """Whatever history the settings give, everything else about a patient is the same; luck is even."""
     some = {"prior_car_fraction": 0.7, "prior_car_rejected_fraction": 1.0, "extramedullary_fraction": 0.7}
-    new = {"prior_car_antigen", "prior_car_log10_kill", "extramedullary_fraction", "rejection_day"}
+    new = {"prior_car_antigen", "prior_car_log10_kill", "prior_car_escaped", "extramedullary_fraction"}
+    new |= {"rejection_day"}
     luck = []
     for i in range(200):
         one, two = (sample_patient(i, 9, c, Biology()) for c in (Cohort(), Cohort(**some)))  # type: ignore[arg-type]
         luck.append((one.transplant_luck, one.reinfusion_luck, one.graft_z))
         assert {f.name for f in fields(Patient) if getattr(one, f.name) != getattr(two, f.name)} <= new
-        assert two.rejection_day == one.rejection_day or math.isinf(one.rejection_day)
+        assert two.rejection_day <= one.rejection_day
     for drawn, law in zip(zip(*luck, strict=True), (stats.uniform, stats.uniform, stats.norm), strict=True):
         assert stats.kstest(drawn, law.cdf).pvalue > FALSE_ALARM / 3
 
 
-SOME, PRIOR = "regimen.transplant.fraction=0.5", "cohort.prior_car_fraction=0.5"
+SOME, PRIOR, OUTSIDE = (
+    "regimen.transplant.fraction=0.5",
+    "cohort.prior_car_fraction=0.5",
+    "cohort.extramedullary_fraction",
+)
+DONOR = "+product.components.graft={donor: true, day: 10, constructs: {cd22: {antigen: cd22}}}"
+SECOND = "+product.components.two={only_in_remission: true, day: 20, constructs: {cd22: {antigen: cd22}}}"
 BAD = {
     "transplant early": ([SOME, "regimen.transplant.day=20"], "day=20: .* known on day 28; transplant later"),
     "transplant that day": ([SOME, "regimen.transplant.day=28"], "day=28: .* known on day 28; transplant later"),
     "unknown CAR": ([PRIOR, "cohort.prior_car_antigen=cd91"], "antigen='cd91' is not .* Did you mean 'cd19'"),
+    "transplant late": ([SOME, "regimen.transplant.day=400"], "day=400, but follow-up ends on day 366"),
+    "donor without transplant": ([DONOR], "graft is donor-derived .*transplant.fraction=0: transplant some"),
+    "donor late": ([DONOR, SOME, "regimen.transplant.day=360"], "graft is infused on day 370, but follow-up ends"),
+    "remission not known": ([SECOND, "product.schedule=sequential"], "on day 20, but remission is known on day 28"),
+    "early look": (
+        ["regimen.reinfusion.fraction=1", "regimen.reinfusion.window_days=28"],
+        "window_days=28: .* known on day 28; look for longer",
+    ),
+    "no clones": ([PRIOR, "cohort.clones=none"], "selects among clones; let them grow"),
+    "no way out": ([f"{OUTSIDE}=0.2", "biology.routes_off=[sanctuary_entry]"], "no route leads to a sanctuary"),
     "only donors": (["product.components.cd19.donor=true"], "every component is donor-derived: at least one must be"),
 }
 
