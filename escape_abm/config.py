@@ -15,6 +15,7 @@ from typing import Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
@@ -79,6 +80,8 @@ def compose(overrides: Sequence[str] = (), config_name: str = "config") -> Setti
         InputError: an override names no known key or choice, or a value breaks a rule.
     """
     register_rows()
+    if GlobalHydra.instance().is_initialized():  # within an experiment
+        return _checked(overrides, config_name)
     with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir()):
         return _checked(overrides, config_name)
 

@@ -442,6 +442,28 @@ def rescale(section: SectionT, fold: float) -> SectionT:
     return section.model_copy(update=changed)
 
 
+def replace(section: SectionT, values: Mapping[str, float]) -> SectionT:
+    """A copy with other values at dotted paths, for example `antigens.cd19.dim_fold`. Nothing is checked."""
+    below: dict[str, dict[str, float]] = {}
+    changed: dict[str, Any] = {}
+    for path, value in values.items():
+        name, _, rest = path.partition(".")
+        if rest:
+            below.setdefault(name, {})[rest] = value
+        else:
+            changed[name] = value
+    for name, inner in below.items():
+        old = getattr(section, name)
+        if isinstance(old, dict):
+            keys = {
+                key: {p.partition(".")[2]: v for p, v in inner.items() if p.partition(".")[0] == key} for key in old
+            }
+            changed[name] = {key: replace(item, keys[key]) for key, item in old.items()}
+        else:
+            changed[name] = replace(old, inner)
+    return section.model_copy(update=changed)
+
+
 @cache
 def references() -> dict[str, dict[str, str]]:
     """Citation and address of every source key."""

@@ -162,6 +162,25 @@ def _in_line(value: Estimate) -> str:
     return f"{percent(value.estimate)} ({percent(value.lower)}-{percent(value.upper)})"
 
 
+def show_fit(parameters: pd.DataFrame, predicted: pd.DataFrame, left_out: pd.DataFrame, mixing: str) -> None:
+    """Print what was learnt of each parameter, and how many figures lie inside with and without their own trial."""
+    console = Console()
+    lines = Table(
+        title="Parameters: prior range and posterior", caption=mixing, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
+        show_edge=False, title_justify="left", caption_justify="left",
+    )  # fmt: skip
+    for name in ("parameter", "prior", "fitted", "95 %", "shrinkage"):
+        lines.add_column(name, justify="left" if name == "parameter" else "right")
+    row: Any
+    for row in parameters.itertuples():
+        prior, found = f"{row.low:.3g} to {row.high:.3g}", f"{row.lower:.3g} to {row.upper:.3g}"
+        lines.add_row(row.path, prior, f"{row.middle:.3g}", found, f"{max(row.shrinkage, 0):.0%}")
+    console.print(lines)
+    for name, table in (("fitted", predicted), ("left out, predicted from the others", left_out)):
+        console.print(f"\n{name}:")
+        show_inside(table)
+
+
 def show_inside(table: pd.DataFrame) -> None:
     """Print how many published figures lie inside their predictive intervals, by trial."""
     compared = table[table["inside"].notna()]

@@ -208,6 +208,37 @@ class Trial(Section):
         return self
 
 
+class Calibration(Section):
+    """How parameters are found from published figures."""
+
+    trials: tuple[str, ...] = Field(min_length=1)
+    """Names of the trials whose figures judge."""
+    free: tuple[str, ...] = Field(min_length=1)
+    """Paths of the parameter rows to be found, each within its plausible range."""
+    left_out: tuple[str, ...] = ()
+    """Endpoints that are inputs here and judge nothing."""
+    waves: tuple[int, ...] = Field(min_length=1)
+    """Runs of each wave: the first fills the plausible ranges, each other is drawn from the posterior so far."""
+    patients: int = Field(ge=5)
+    """Of each trial in each run."""
+    between_trials_sd: float = row(
+        0.3, "logit", (0, 2), (0.1, 0.6), "assumed", "C", "Differences between trials that no parameter explains."
+    )
+    steps: int = Field(default=4000, ge=100)
+    """Of each Markov chain."""
+    draws: int = Field(default=1000, ge=10)
+    """Draws of the posterior that are kept."""
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if min(self.waves) < 2:
+            raise ValueError(f"waves={list(self.waves)}: each needs two runs or more")
+        for name in ("trials", "free"):
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise ValueError(f"{name}={list(getattr(self, name))}: name each once")
+        return self
+
+
 class Settings(Section):
     """One run: the same virtual patients under a product and its comparators."""
 
@@ -224,6 +255,8 @@ class Settings(Section):
     seed: int = Field(default=1, ge=0, lt=2**63)
     patient: int = Field(default=0, ge=0)
     """Which patient, for experiments that look at one."""
+    calibration: Calibration | None = None
+    """For experiments that find parameters."""
     workers: int | None = Field(default=None, ge=1, le=1024)
     """Processes; none given: one for each core. Results do not depend on it."""
 

@@ -1,0 +1,507 @@
+"""From published figures to a posterior: which parameters could have given them, and what the data cannot tell.
+
+1. Runs of all trials at parameters spread over their plausible ranges, each with a few patients (`simulate`).
+2. An emulator of every published endpoint (`emulator`), and the likelihood of the published figures under it.
+3. A posterior by Markov chains (emcee), from which the next wave of runs is drawn: they gather where it matters.
+
+The likelihood of k of n is binomial about a share that is known on the logit scale to within the emulator's lack of
+fit and the differences between trials that no parameter explains (`between_trials_sd`). Figures that tell much the same
+of the same patients (one endpoint at several months, survival and relapse) share the weight of one, so that intervals
+are rather too wide than too narrow.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import emcee
+import joblib
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import expit, log_expit
+from scipy.stats import qmc
+
+from escape_abm.analysis import read, readings
+from escape_abm.comparison import COLUMNS, as_followed, chosen
+from escape_abm.emulator import Emulator, fit_emulator
+from escape_abm.parameters import InputError, parameter_rows, replace, suggest
+from escape_abm.settings import DAYS_PER_MONTH, Published, Settings, Trial
+from escape_abm.trial import as_table, run_patient
+
+Floats = NDArray[np.float64]
+
+WIDE = 3.0
+"""A plausible range wider than this fold, of a positive parameter, is flat on the log scale."""
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
+
+
+class Free(NamedTuple):
+    """A parameter to be found, flat between the ends of its plausible range, on the log scale if that is wide."""
+
+    path: str
+    low: float
+    high: float
+    is_log: bool
+
+    def value(self, u: float) -> float:
+        """The value at a place between 0 and 1 in the range."""
+        if self.is_log:
+            return float(self.low * (self.high / self.low) ** u)
+        return float(self.low + (self.high - self.low) * u)
+
+
+def free_parameters(settings: Settings, paths: Sequence[str]) -> tuple[Free, ...]:
+    """The rows with these paths, for example `biology.killing.kill_per_day`.
+
+    Raises:
+        InputError: a path is no row, or its plausible range is a point.
+    """
+    rows = {r.path: r for r in parameter_rows(settings.biology)}
+    rows |= {r.path: r for r in parameter_rows(settings.clinic, "clinic")}
+    out = []
+    for path in paths:
+        if path not in rows:
+            raise InputError(f"calibration.free={path!r} is no parameter row. {suggest(path, tuple(rows))}")
+        low, high = rows[path].plausible
+        if not low < high:
+            raise InputError(f"calibration.free={path!r} has one plausible value only, {low:g}: leave it out")
+        out.append(Free(path, low, high, low > 0 and high / low > WIDE))
+    return tuple(out)
+
+
+def values(free: Sequence[Free], x: Floats) -> dict[str, float]:
+    """Parameter values by path, of (D,) places between 0 and 1."""
+    return {f.path: f.value(float(u)) for f, u in zip(free, x, strict=True)}
+
+
+FAMILIES = {
+    "remission": ("complete_remission", "mrd_negative"),
+    "failure": ("overall_survival", "event_free_survival", "relapse_free_survival", "cumulative_incidence_relapse",
+                "non_relapse_mortality", "relapse"),
+    "severe": ("crs_any_grade", "crs_grade_3_or_higher"),
+    "persistence": ("car_t_persistence", "b_cell_aplasia", "car_t_lost_at_relapse"),
+}  # fmt: skip
+"""Endpoints that tell much the same of the same patients; all others tell which kind of relapse it was."""
+
+
+class Target(NamedTuple):
+    """One published figure that the parameters are judged by."""
+
+    trial: str
+    point: Published
+    patients: float
+    """Patients that it is as good as: n, or fewer where its interval is wider."""
+    weight: float
+    """One over the number of figures of the same family, trial and stratum."""
+
+
+def targets_of(trials: Mapping[str, Settings], left_out: Sequence[str] = ()) -> tuple[Target, ...]:
+    """Every figure of these trials that can be compared, except those of the endpoints left out."""
+    out = []
+    for name, settings in trials.items():
+        points = [p for p in settings.trial.published if not p.not_compared and p.endpoint not in left_out]
+        alike = Counter((p.stratum, _family(p.endpoint)) for p in points)
+        for point in points:
+            weight = 1 / alike[point.stratum, _family(point.endpoint)]
+            out.append(Target(name, point, _patients(point, settings.trial), weight))
+    return tuple(out)
+
+
+def _family(endpoint: str) -> str:
+    return next((family for family, its in FAMILIES.items() if endpoint in its), "kind")
+
+
+def _patients(point: Published, trial: Trial) -> float:
+    n = float(point.n or trial.size or 1)
+    if point.lower is None or point.upper is None or not 0 < point.estimate < 1:
+        return n
+    variance = ((point.upper - point.lower) / 3.92) ** 2
+    return min(n, point.estimate * (1 - point.estimate) / variance)
+
+
+# ------------------------------------------------------------------------------------------------------ runs
+
+
+def design(points: int, parameters: int, seed: int) -> Floats:
+    """(points, parameters) places between 0 and 1 that fill the space evenly (Sobol, scrambled)."""
+    sobol = qmc.Sobol(parameters, rng=np.random.default_rng([seed, 0]))
+    return np.asarray(sobol.random(2 ** math.ceil(math.log2(points)))[:points])
+
+
+def simulate(
+    trials: Mapping[str, Settings], targets: Sequence[Target], changed: Mapping[str, float], patients: int, seed: int
+) -> tuple[Floats, Floats]:
+    """Every target at these parameters: (T,) estimates and (T,) of how many patients (nan and 0: nobody to tell)."""
+    estimates, n = np.full(len(targets), math.nan), np.zeros(len(targets))
+    for name, settings in trials.items():
+        wanted = [(i, t.point) for i, t in enumerate(targets) if t.trial == name]
+        table = run_patients(replace(settings, changed), patients, seed)
+        table = as_followed(table, settings.trial.follow_up, np.random.default_rng([seed, 1]))
+        table = table[chosen(table, settings.trial.analysed)].reset_index(drop=True)
+        if not len(table):
+            continue
+        every = readings(table)
+        for i, point in wanted:
+            condition = "" if point.stratum == "all" else settings.trial.strata[point.stratum]
+            reading = every[point.endpoint]
+            reading = reading._replace(of=reading.of & chosen(table, condition))
+            if reading.of.any():
+                found = read(reading, (point.month or 0.0) * DAYS_PER_MONTH)
+                estimates[i], n[i] = found.estimate, found.n
+    return estimates, np.where(np.isfinite(estimates), n, 0.0)
+
+
+def run_patients(settings: Settings, patients: int, seed: int) -> pd.DataFrame:
+    """The table of the first patients of a seed under the product alone."""
+    alone = settings.model_copy(update={"comparators": {}, "seed": seed})
+    alone = alone.model_copy(update={"trajectories": alone.trajectories.model_copy(update={"patients": 0})})
+    return as_table([row for i in range(patients) for row in run_patient(i, alone)[0]])
+
+
+# ------------------------------------------------------------------------------------------ likelihood and posterior
+
+
+class Data(NamedTuple):
+    """The published figures as arrays. T targets."""
+
+    events: Floats
+    patients: Floats
+    weight: Floats
+
+
+def published(targets: Sequence[Target]) -> Data:
+    """The published figures as arrays: k of n, k not always whole."""
+    n = np.array([t.patients for t in targets])
+    shares = np.array([_exact(t.point) for t in targets])
+    return Data(shares * n, n, np.array([t.weight for t in targets]))
+
+
+def _exact(point: Published) -> float:
+    return point.events / point.n if point.events is not None and point.n else point.estimate
+
+
+def log_likelihood(logits: Floats, sd: Floats, data: Data) -> Floats:
+    """(M, T) log-likelihood of k of n where the logit of the share is normal about `logits` (M, T) with `sd` (T,)."""
+    known = np.isfinite(sd)
+    spread = np.where(known, sd, 0.0)
+    at = logits[:, :, None] + spread[:, None] * NODES
+    k, n = data.events[:, None], data.patients[:, None]
+    # Relative to the share that fits best, so that a perfect fit is 0.
+    best = data.events * _log(data.events / data.patients) + (data.patients - data.events) * _log(
+        1 - data.events / data.patients
+    )
+    each = k * log_expit(at) + (n - k) * log_expit(-at) - best[:, None]
+    top = each.max(axis=2, keepdims=True)
+    total = np.log((np.exp(each - top) * WEIGHTS).sum(axis=2) / WEIGHTS.sum()) + top[:, :, 0]
+    return np.asarray(np.where(known, total, 0.0) * data.weight)
+
+
+def _log(x: Floats) -> Floats:
+    return np.log(np.maximum(x, 1e-300))
+
+
+class Posterior(NamedTuple):
+    """A sample of the posterior and how well its chains mixed. S draws, D parameters."""
+
+    x: Floats  # (S, D) between 0 and 1
+    log_likelihood: Floats  # (S,)
+    steps_to_forget: float  # longest autocorrelation time of a parameter, in steps
+    steps: int
+
+
+def sample_posterior(
+    emulator: Emulator,
+    data: Data,
+    parameters: int,
+    between_trials_sd: float,
+    seed: int,
+    *,
+    steps: int = 4000,
+    draws: int = 1000,
+    temperature: float = 1.0,
+) -> Posterior:
+    """Sample the posterior under the emulator.
+
+    Args:
+        emulator: Of the endpoints of `data`.
+        data: What was published.
+        parameters: Their number.
+        between_trials_sd: Differences between trials that no parameter explains, on the logit scale.
+        seed: Of the chains.
+        steps: Of each chain; the first half is thrown away.
+        draws: How many to keep.
+        temperature: The likelihood is raised to its inverse; above 1 it is wider.
+    """
+    rng = np.random.default_rng([seed, 2])
+    sd = np.hypot(emulator.lack_of_fit, between_trials_sd)
+
+    def log_posterior(x: Floats) -> Floats:
+        inside = ((x >= 0) & (x <= 1)).all(axis=1)
+        out = np.full(len(x), -np.inf)
+        if inside.any():
+            out[inside] = log_likelihood(emulator.predict(x[inside]), sd, data).sum(axis=1) / temperature
+        return out
+
+    walkers = 4 * parameters
+    start = rng.random((100 * walkers, parameters))
+    start = start[np.argsort(-log_posterior(start))[:walkers]]
+    moves = [(emcee.moves.DEMove(), 0.8), (emcee.moves.DESnookerMove(), 0.2)]
+    sampler = emcee.EnsembleSampler(walkers, parameters, log_posterior, moves=moves, vectorize=True)
+    sampler.random_state = np.random.RandomState(rng.integers(2**31)).get_state()
+    sampler.run_mcmc(start, steps)
+    chain, density = sampler.get_chain(discard=steps // 2), sampler.get_log_prob(discard=steps // 2)
+    forget = float(np.nanmax(emcee.autocorr.integrated_time(chain, tol=0)))
+    flat, density = chain.reshape(-1, parameters), density.reshape(-1) * temperature
+    keep = rng.choice(len(flat), size=draws, replace=False)
+    return Posterior(flat[keep], density[keep], forget, steps)
+
+
+# ------------------------------------------------------------------------------------------------- the whole fit
+
+
+class Fit(NamedTuple):
+    """What a calibration found. N runs, D parameters, T targets, S draws."""
+
+    free: tuple[Free, ...]
+    targets: tuple[Target, ...]
+    wave: NDArray[np.int64]  # (N,) of each run
+    x: Floats  # (N, D) between 0 and 1
+    estimates: Floats  # (N, T)
+    n: Floats  # (N, T)
+    foretold: Floats
+    """(N, T) shares foretold for the runs of the last wave before they were run, nan for the others."""
+    emulator: Emulator
+    posterior: Posterior
+    seed: int
+
+    @property
+    def middle(self) -> dict[str, float]:
+        """The draw nearest to the middle of the posterior, by path."""
+        away = (self.posterior.x - self.posterior.x.mean(axis=0)) / self.posterior.x.std(axis=0)
+        return values(self.free, self.posterior.x[int((away**2).sum(axis=1).argmin())])
+
+    def parameters(self) -> pd.DataFrame:
+        """`path, low, high, middle, lower, upper, shrinkage`.
+
+        Prior range, the value in the fitted set, 95 % of the posterior; shrinkage is one minus the ratio of variances
+        of posterior and prior on the scale of the prior (0: the data tell nothing).
+        """
+        lines = []
+        for i, f in enumerate(self.free):
+            low, high = (f.value(u) for u in np.percentile(self.posterior.x[:, i], [2.5, 97.5]))
+            shrinkage = 1 - 12 * float(self.posterior.x[:, i].var())
+            lines.append((f.path, f.low, f.high, self.middle[f.path], low, high, shrinkage))
+        return pd.DataFrame(lines, columns=["path", "low", "high", "middle", "lower", "upper", "shrinkage"])
+
+    def draws(self) -> pd.DataFrame:
+        """Parameter values of every draw, and its log-likelihood."""
+        table = pd.DataFrame([values(self.free, x) for x in self.posterior.x])
+        return table.assign(log_likelihood=self.posterior.log_likelihood)
+
+    def as_yaml(self, draws: int = 50) -> str:
+        """The fitted set with a sample of the posterior, as a choice of conf/biology/."""
+        text = [
+            "# @package _global_",
+            "# Made by experiments/calibrate.py: the draw nearest to the middle of the posterior,",
+        ]
+        text += ["# and a sample of it that `biology=posterior` gives to patients in turn."]
+        sample = self.draws().iloc[np.linspace(0, len(self.posterior.x) - 1, draws).astype(int)]
+        text += [_nested({path: float(f"{value:.4g}") for path, value in self.middle.items()}), "draws:"]
+        text += [f"  {f.path}: [{', '.join(f'{v:.4g}' for v in sample[f.path])}]" for f in self.free]
+        return "\n".join(text) + "\n"
+
+    def runs(self) -> pd.DataFrame:
+        """Every run: its wave, its parameters by path, and what it gave for each target (`e0`, `n0`, ...)."""
+        table = pd.DataFrame([values(self.free, x) for x in self.x]).assign(wave=self.wave)
+        columns = {
+            f"{kind}{i}": v[:, i]
+            for i in range(len(self.targets))
+            for kind, v in (("e", self.estimates), ("n", self.n))
+        }
+        return pd.concat([table, pd.DataFrame(columns)], axis=1)
+
+    def mixing(self) -> str:
+        """One sentence on how well the chains mixed."""
+        p = self.posterior
+        return (
+            f"{p.steps} steps of {4 * len(self.free)} chains, the first half dropped; a chain forgets in "
+            f"{p.steps_to_forget:.0f} steps."
+        )
+
+    def checked(self) -> pd.DataFrame:
+        """The runs of the last wave beside what the emulator had foretold of them, which had not seen them.
+
+        Returns:
+            `trial, stratum, endpoint, month, foretold, simulated, standard_error`, means over those runs.
+        """
+        lines = []
+        for i, (trial, p, _, _) in enumerate(self.targets):
+            known = np.isfinite(self.foretold[:, i]) & (self.n[:, i] > 0)
+            if known.any():
+                e, n, f = self.estimates[known, i], self.n[known, i], self.foretold[known, i]
+                mean = float(np.average(e, weights=n))
+                error = math.sqrt(max(mean * (1 - mean), 0.25 / n.sum()) / n.sum())
+                lines.append((trial, p.stratum, p.endpoint, p.month, float(np.average(f, weights=n)), mean, error))
+        columns = ["trial", "stratum", "endpoint", "month", "foretold", "simulated", "standard_error"]
+        return pd.DataFrame(lines, columns=columns)
+
+    def correlations(self) -> pd.DataFrame:
+        """Pairs of parameters by how strongly they are correlated in the posterior: `one, other, correlation`."""
+        r = np.atleast_2d(np.corrcoef(self.posterior.x.T))
+        lines = [(self.free[i].path, self.free[j].path, float(r[i, j])) for i, j in combinations(range(len(r)), 2)]
+        table = pd.DataFrame(lines, columns=["one", "other", "correlation"])
+        return table.sort_values("correlation", key=abs, ascending=False, ignore_index=True)
+
+    def predicted(self) -> pd.DataFrame:
+        """What trials of the published sizes would publish, over the posterior."""
+        return predict(self.emulator, self.posterior.x, self.targets, self.seed)
+
+
+def _nested(values_by_path: Mapping[str, float], indent: str = "") -> str:
+    """YAML of values by dotted paths."""
+    lines: list[str] = []
+    below: dict[str, dict[str, float]] = {}
+    for path, value in values_by_path.items():
+        name, _, rest = path.partition(".")
+        if rest:
+            below.setdefault(name, {})[rest] = value
+        else:
+            lines.append(f"{indent}{name}: {value!r}")
+    for name, inner in below.items():
+        lines += [f"{indent}{name}:", _nested(inner, indent + "  ")]
+    return "\n".join(lines)
+
+
+def predict(emulator: Emulator, draws: Floats, targets: Sequence[Target], seed: int) -> pd.DataFrame:
+    """Published figures beside what trials of that size would publish at (S, D) draws, in `comparison.COLUMNS`."""
+    rng = np.random.default_rng([seed, 3])
+    spread = np.where(np.isfinite(emulator.lack_of_fit), emulator.lack_of_fit, 0.0)
+    logits = emulator.predict(draws) + rng.standard_normal((len(draws), len(targets))) * spread
+    lines: list[tuple[Any, ...]] = []
+    for i, (trial, p, patients, _) in enumerate(targets):
+        n = max(1, round(patients))
+        low, middle, high = np.percentile(rng.binomial(n, expit(logits[:, i])) / n, [2.5, 50, 97.5])
+        inside = bool(low - 0.5 / n <= _exact(p) <= high + 0.5 / n)
+        shown = p.estimate, p.lower, p.upper, middle, low, high, inside
+        lines.append((trial, p.stratum, p.endpoint, p.month, *shown, p.n, p.source, p.note))
+    return pd.DataFrame(lines, columns=list(COLUMNS)).astype({"inside": "boolean", "month": float, "n": "Int64"})
+
+
+def calibrate(
+    settings: Settings, trials: Mapping[str, Settings], keep: Path, on_progress: Callable[[int], None] | None = None
+) -> Fit:
+    """Find the free parameters from what these trials published.
+
+    Args:
+        settings: Its `calibration` says how; `seed` and `workers` count too.
+        trials: Settings of each trial by name.
+        keep: Folder in which every run is kept as it ends, and from which a fit that was stopped goes on.
+        on_progress: Called with the number of runs done since the last call.
+
+    Raises:
+        InputError: nothing to find, or the folder holds runs of another fit.
+    """
+    how = settings.calibration
+    if how is None:
+        raise InputError("calibration: is missing; say what to find by which trials")
+    free, targets = free_parameters(settings, how.free), targets_of(trials, how.left_out)
+    if not targets:
+        raise InputError(f"calibration.trials={list(how.trials)}: they publish nothing that is compared")
+    data = published(targets)
+    x, wave = np.zeros((0, len(free))), np.zeros(0, dtype=int)
+    estimates, n = np.zeros((0, len(targets))), np.zeros((0, len(targets)))
+    emulator, posterior, foretold = None, None, np.full((sum(how.waves), len(targets)), math.nan)
+    for number, points in enumerate(how.waves):
+        if posterior is None:
+            new = design(points, len(free), settings.seed)
+        else:
+            new = posterior.x[np.random.default_rng([settings.seed, 4, number]).permutation(len(posterior.x))[:points]]
+        done = list(_runs(new, number, free, targets, trials, settings, keep, on_progress))
+        x, wave = np.vstack([x, new]), np.append(wave, np.full(points, number))
+        estimates, n = (np.vstack([old, [d[k] for d in done]]) for k, old in ((0, estimates), (1, n)))
+        if emulator is not None and number == len(how.waves) - 1:
+            foretold[-points:] = expit(emulator.predict(new))
+        emulator = _fit_near(x, estimates, n, emulator, data, how.between_trials_sd)
+        last = number == len(how.waves) - 1
+        posterior = sample_posterior(
+            emulator, data, len(free), how.between_trials_sd, settings.seed + number, steps=how.steps,
+            draws=how.draws if last else max(how.draws, *how.waves), temperature=1.0 if last else 2.0,
+        )  # fmt: skip
+    assert emulator is not None
+    assert posterior is not None
+    return Fit(free, targets, wave, x, estimates, n, foretold, emulator, posterior, settings.seed)
+
+
+def _fit_near(x: Floats, estimates: Floats, n: Floats, before: Emulator | None, data: Data, sd: float) -> Emulator:
+    """Fit to all runs, then anew to the better half: what matters is how good a quadratic is near the posterior."""
+    shares = np.ones(estimates.shape[1], dtype=bool)
+    if before is None:
+        return fit_emulator(x, estimates, n, shares)
+    likely = log_likelihood(before.predict(x), np.hypot(before.lack_of_fit, sd), data).sum(axis=1)
+    near = likely >= np.median(likely)
+    return fit_emulator(x[near], estimates[near], n[near], shares)
+
+
+def _runs(
+    new: Floats, wave: int, free: Sequence[Free], targets: Sequence[Target], trials: Mapping[str, Settings],
+    settings: Settings, keep: Path, on_progress: Callable[[int], None] | None,
+) -> Iterator[tuple[Floats, Floats]]:  # fmt: skip
+    """The runs of one wave, in order; those that are kept already are read."""
+    assert settings.calibration is not None
+    keep.mkdir(parents=True, exist_ok=True)
+    workers = settings.workers or os.cpu_count() or 1
+    tasks = (
+        joblib.delayed(_one_run)(keep / f"{wave}_{i:05d}.json", place, free, targets, trials,
+                                 settings.calibration.patients, settings.seed + 1000003 * wave + i)
+        for i, place in enumerate(new)
+    )  # fmt: skip
+    for done in joblib.Parallel(n_jobs=workers, return_as="generator", batch_size=1)(tasks):
+        if on_progress is not None:
+            on_progress(1)
+        yield done
+
+
+def _one_run(
+    kept: Path, place: Floats, free: Sequence[Free], targets: Sequence[Target], trials: Mapping[str, Settings],
+    patients: int, seed: int,
+) -> tuple[Floats, Floats]:  # fmt: skip
+    if kept.exists():
+        found = json.loads(kept.read_text())
+        if found["x"] != place.tolist() or len(found["n"]) != len(targets):
+            raise InputError(f"{kept}: this is a run of another fit. Choose another folder, or delete this one")
+        return np.array(found["estimates"], dtype=float), np.array(found["n"], dtype=float)
+    estimates, n = simulate(trials, targets, values(free, place), patients, seed)
+    text = json.dumps(
+        {"x": place.tolist(), "estimates": [None if math.isnan(e) else e for e in estimates], "n": n.tolist()}
+    )
+    part = kept.with_suffix(".part")
+    part.write_text(text)
+    os.replace(part, kept)
+    return estimates, n
+
+
+def leave_one_out(settings: Settings, found: Fit, on_progress: Callable[[int], None] | None = None) -> pd.DataFrame:
+    """Each trial predicted from all others, in `comparison.COLUMNS`."""
+    how = settings.calibration
+    assert how is not None
+    data, out = published(found.targets), []
+    trials = np.array([t.trial for t in found.targets])
+    for i, name in enumerate(dict.fromkeys(trials)):
+        others = data._replace(weight=np.where(trials == name, 0.0, data.weight))
+        without = sample_posterior(
+            found.emulator, others, len(found.free), how.between_trials_sd, settings.seed + 100 + i, steps=how.steps,
+            draws=how.draws,
+        )  # fmt: skip
+        table = predict(found.emulator, without.x, found.targets, settings.seed + 100 + i)
+        out.append(table[trials == name])
+        if on_progress is not None:
+            on_progress(1)
+    return pd.DataFrame(pd.concat(out, ignore_index=True))

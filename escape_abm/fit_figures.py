@@ -1,0 +1,102 @@
+"""Pictures of a calibration: what was learnt of each parameter, what cannot be told apart, and how well it predicts."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator, PercentFormatter
+
+from escape_abm.figures import BLACK, BLUE, GREY, STYLE, VERMILION, canvas
+
+if TYPE_CHECKING:
+    from escape_abm.calibration import Fit, Free
+
+COLUMNS = 4
+PAIRS = 6
+ABBREVIATED = {
+    "biology.": "", "antigens.": "", "clinic.": "", "leukaemia.": "", "killing.": "", "car_t.": "", "host.": "",
+    "_molecules": "", "_fraction": "", "_cells": "", "_per_day": " /d", "_per_division": " /division", "_": " ",
+    "cd19.": "CD19 ", "cd22.": "CD22 ", " sigma": " (spread)",
+}  # fmt: skip
+
+
+def short_name(path: str) -> str:
+    """A parameter's path as a reader would call it."""
+    for old, new in ABBREVIATED.items():
+        path = path.replace(old, new)
+    return path
+
+
+def prior_and_posterior(found: Fit) -> tuple[Figure, pd.DataFrame]:
+    """The posterior of each parameter over its prior range, with the value of the fitted set."""
+    table = found.parameters()
+    rows = math.ceil(len(table) / COLUMNS)
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(1.15 * rows + 0.5, rows, COLUMNS)
+        for ax in axes.flat[len(table) :]:
+            ax.set_axis_off()
+        line: Any
+        for ax, f, u, line in zip(axes.flat, found.free, found.posterior.x.T, table.itertuples(), strict=False):
+            edges = [f.value(place) for place in np.linspace(0, 1, 21)]
+            density, _ = np.histogram(u, bins=20, range=(0, 1), density=True)
+            ax.stairs(density, edges, fill=True, color=BLUE, alpha=0.5)
+            ax.axhline(1, color=GREY, linewidth=1, linestyle="--")
+            ax.axvline(line.middle, color=VERMILION, linewidth=1.2)
+            ax.set_title(f"{short_name(f.path)}\nshrinkage {max(line.shrinkage, 0):.0%}", fontsize=7)
+            ax.set(yticks=[], ylim=(0, None))
+            _scale(ax.xaxis, f)
+            ax.spines["left"].set_visible(False)
+        figure.suptitle("Posterior (filled), flat prior (dashed), value in the fitted set (line)", fontsize=8.5)
+    return figure, table
+
+
+def _scale(axis: Axis, f: Free) -> None:
+    """The whole prior range, with its ends and its middle as ticks."""
+    name = axis.axis_name  # type: ignore[attr-defined]
+    axis.axes.set(**{f"{name}scale": "log" if f.is_log else "linear", f"{name}lim": (f.low, f.high)})
+    ticks = [f.value(u) for u in (0, 0.5, 1)]
+    axis.set_ticks(ticks, [f"{tick:.2g}".replace("e-0", "e-").replace("e+", "e") for tick in ticks])
+    axis.set_minor_locator(NullLocator())
+
+
+def pairs(found: Fit) -> tuple[Figure, pd.DataFrame]:
+    """Draws of the pairs of parameters that the data tell apart least."""
+    table, at = found.correlations(), {f.path: i for i, f in enumerate(found.free)}
+    shown = table.head(PAIRS)
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(2.2 * math.ceil(len(shown) / 3) + 0.3, math.ceil(len(shown) / 3), 3)
+        for ax in axes.flat[len(shown) :]:
+            ax.set_axis_off()
+        line: Any
+        for ax, line in zip(axes.flat, shown.itertuples(), strict=False):
+            one, other = found.free[at[line.one]], found.free[at[line.other]]
+            x = [one.value(u) for u in found.posterior.x[:, at[line.one]]]
+            y = [other.value(u) for u in found.posterior.x[:, at[line.other]]]
+            ax.plot(x, y, ".", color=BLUE, markersize=2, alpha=0.4)
+            ax.set(xlabel=short_name(one.path), ylabel=short_name(other.path), title=f"r = {line.correlation:.2f}")
+            _scale(ax.xaxis, one)
+            _scale(ax.yaxis, other)
+    return figure, table
+
+
+def emulated(found: Fit) -> tuple[Figure, pd.DataFrame]:
+    """What the emulator foretold of the last runs, beside what they gave."""
+    table = found.checked()
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(3.6, 1, 1)
+        ax = axes[0, 0]
+        ax.plot([0, 1], [0, 1], color=GREY, linewidth=0.8)
+        ax.errorbar(table["foretold"], table["simulated"], 2 * table["standard_error"], fmt="o", color=BLACK,
+                    ecolor=BLUE, markersize=3, linewidth=1)  # fmt: skip
+        ax.set(xlabel="Foretold by the emulator, before these runs", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        ax.set_ylabel("Simulated, mean of the last wave\n(± 2 standard errors)")
+        ax.set_aspect("equal")
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter(PercentFormatter(1))
+    return figure, table
