@@ -225,7 +225,7 @@ def solve(
         for infusion_day, name, dose in infusions:
             if infusion_day == turn:
                 infused = np.zeros((len(classes), 3), dtype=np.int64)
-                _infuse(infused, classes, name, dose, biology.car_t.memory_fraction)
+                _infuse(infused, classes, name, dose * biology.car_t.engrafted_fraction, biology.car_t.memory_fraction)
                 y[n:-1] += infused.ravel()
         if turn == 0:
             seen[0] = y

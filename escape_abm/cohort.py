@@ -164,10 +164,13 @@ class Patient:
         return out | {f"{name}_density_molecules": a.blast_density_molecules for name, a in b.antigens.items()}
 
 
-def _vary(section: Section, rng: np.random.Generator) -> dict[str, float]:
-    """Draw every row of a section that has a `_sigma` row beside it: median times a lognormal factor."""
+def _vary(section: Section, rng: np.random.Generator, later: tuple[str, ...] = ()) -> dict[str, float]:
+    """Draw every row of a section that has a `_sigma` row beside it: median times a lognormal factor.
+
+    Rows named in `later` are left to be drawn elsewhere.
+    """
     fields = type(section).model_fields
-    pairs = [(name, f"{name}_sigma") for name in fields if f"{name}_sigma" in fields]
+    pairs = [(name, f"{name}_sigma") for name in fields if f"{name}_sigma" in fields and name not in later]
     return {n: getattr(section, n) * math.exp(getattr(section, s) * rng.standard_normal()) for n, s in pairs}
 
 
@@ -184,9 +187,9 @@ def sample_patient(index: int, seed: int, cohort: Cohort, biology: Biology) -> P
     if kmt2a:
         fold = biology.leukaemia.lineage_switch_kmt2a_fold
         leukaemia["lineage_switch_per_division"] = min(1.0, biology.leukaemia.lineage_switch_per_division * fold)
-    killing = _vary(biology.killing, rng)
+    killing = _vary(biology.killing, rng, later=("kill_per_day",))
     killing["sanctuary_access"] = min(1.0, killing["sanctuary_access"])
-    car_t = _vary(biology.car_t, rng)
+    car_t = _vary(biology.car_t, rng, later=("engrafted_fraction",))
     antigens: dict[str, Antigen] = {}
     for name, antigen in biology.antigens.items():
         drawn = _vary(antigen, rng)
@@ -204,6 +207,10 @@ def sample_patient(index: int, seed: int, cohort: Cohort, biology: Biology) -> P
     early = math.floor(cohort.prior_car_rejection_last_day * rng.random())
     if immunised:
         rejection_day = min(early, rejection_day) if rejects else early
+    spread = biology.car_t.engrafted_fraction_sigma * rng.standard_normal()
+    car_t["engrafted_fraction"] = min(1.0, biology.car_t.engrafted_fraction * math.exp(spread))
+    potency = math.exp(biology.killing.kill_per_day_sigma * rng.standard_normal())
+    killing["kill_per_day"] = biology.killing.kill_per_day * potency
     return Patient(
         index=index,
         seed=seed,

@@ -240,6 +240,7 @@ class Killing(Section):
         "C",
         "Largest kill hazard of one target. kimmel2021: 0.64 to 1.35 in lymphoma.",
     )
+    kill_per_day_sigma: float = spread(0.0, "assumed")
     half_saturation_cells: float = row(
         3.2e9,
         "cells",
@@ -318,6 +319,16 @@ class CarT(Section):
         0.0036, "1/d", (0, 10), (0.001, 0.3), START, "C", "Stimulated effector to exhausted. Proposed: 0.005 to 0.3."
     )
     exhausted_death_per_day: float = row(0.2, "1/d", (0, 10), (0.05, 1), START, "C", "Death of exhausted cells.")
+    engrafted_fraction: float = row(
+        1.0,
+        "fraction of the dose",
+        (0, 1),
+        (0.01, 1),
+        "assumed",
+        "C",
+        "Infused cells that are left to expand, after distribution and early death; at most 1 in any patient.",
+    )
+    engrafted_fraction_sigma: float = spread(0.0, "assumed")
     rejected_fraction: float = row(0.03, "fraction of patients", (0, 1), (0, 0.1), START, "C", "Patients who reject.")
     rejection_per_day: float = row(
         0.15, "1/d", (0, 10), (0.05, 1), START, "C", "Extra loss of CAR T cells once rejected."

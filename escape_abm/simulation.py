@@ -212,9 +212,10 @@ class Course:
             self._plan(self.day + after, partial(self.infuse, component, dose * fraction), INFUSION)
 
     def infuse(self, component: str, dose: float) -> None:
-        """Add a batch of CAR T cells."""
+        """Add what is left to expand of a batch of CAR T cells."""
         if not self._too_late(component):
-            _infuse(self.car_t, self.classes, component, dose, self.patient.biology.car_t.memory_fraction)
+            c = self.patient.biology.car_t
+            _infuse(self.car_t, self.classes, component, dose * c.engrafted_fraction, c.memory_fraction)
 
     def _too_late(self, component: str) -> bool:
         """The patient's own cells are not given after a transplant."""

@@ -35,6 +35,39 @@ def test_streams_are_apart() -> None:
     assert np.random.default_rng(child).random() == stream(9, 3, 2).random()
 
 
+def test_later_spreads_leave_everyone_who_they_were() -> None:
+    """How many infused cells engraft and how potent they are is drawn last: spread of it moves no other trait."""
+    now, spread = Biology(), {"engrafted_fraction": 0.5, "engrafted_fraction_sigma": 1.0}
+    other = now.model_copy(
+        update={
+            "car_t": now.car_t.model_copy(update=spread),
+            "killing": now.killing.model_copy(update={"kill_per_day_sigma": 0.5}),
+        }
+    )
+    for i in range(20):
+        one, two = (sample_patient(i, 5, Cohort(), b) for b in (now, other))
+        assert one.covariates() == two.covariates()
+        assert one.biology.antigens == two.biology.antigens
+        assert one.biology.car_t.engrafted_fraction == now.car_t.engrafted_fraction
+        assert one.biology.killing.kill_per_day == now.killing.kill_per_day != two.biology.killing.kill_per_day
+
+
+@pytest.mark.statistical
+def test_engrafted_fraction_is_at_most_one() -> None:
+    """Lognormal below one, and as many at one as lie above it; fails on a spread that is 15 % off."""
+    now = Biology()
+    car_t = now.car_t.model_copy(update={"engrafted_fraction": 0.3, "engrafted_fraction_sigma": 1.2})
+    biology = now.model_copy(update={"car_t": car_t})
+    left = np.array([sample_patient(i, 2, Cohort(), biology).biology.car_t.engrafted_fraction for i in range(4000)])
+    assert left.max() == 1
+    above = stats.norm.sf(-math.log(0.3) / 1.2)
+    assert stats.binomtest(int((left == 1).sum()), left.size, above).pvalue > FALSE_ALARM
+    for fold, as_stated in ((1.0, True), (1.15, False)):
+        law = stats.lognorm(s=fold * 1.2, scale=0.3)
+        below = law.cdf(left[left < 1]) / law.cdf(1)
+        assert bool(stats.kstest(below, "uniform").pvalue > FALSE_ALARM) == as_stated
+
+
 @pytest.mark.statistical
 def test_spread_is_the_one_stated() -> None:
     """Kolmogorov-Smirnov of each varied trait against its lognormal; fails on a spread that is 15 % off."""

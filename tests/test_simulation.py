@@ -195,6 +195,13 @@ def test_infused_classes_and_dose(make_patient: MakePatient, products: dict[str,
         assert first[i, MEMORY] == round(first[i].sum() * path.patient.biology.car_t.memory_fraction)
 
 
+def test_only_the_engrafted_fraction_of_a_dose_is_there(
+    make_patient: MakePatient, products: dict[str, Product]
+) -> None:
+    patient = with_biology(make_patient(0), car_t={"engrafted_fraction": 0.1})
+    assert run(patient, products["cd19_fmc63"]).car_t[0].sum() == round(0.1 * Regimen().dose(30))
+
+
 def test_split_dose_adds_up(make_patient: MakePatient, products: dict[str, Product]) -> None:
     fates = ("effector_division", "effector_death", "memory_loss", "memory_activation", "exhaustion")
     patient = with_biology(make_patient(0), car_t={f"{fate}_per_day": 0.0 for fate in fates})
