@@ -189,7 +189,7 @@ def sample_patient(index: int, seed: int, cohort: Cohort, biology: Biology) -> P
         leukaemia["lineage_switch_per_division"] = min(1.0, biology.leukaemia.lineage_switch_per_division * fold)
     killing = _vary(biology.killing, rng, later=("kill_per_day",))
     killing["sanctuary_access"] = min(1.0, killing["sanctuary_access"])
-    car_t = _vary(biology.car_t, rng, later=("engrafted_fraction",))
+    car_t = _vary(biology.car_t, rng, later=("engrafted_fraction", "effector_to_memory_per_day"))
     antigens: dict[str, Antigen] = {}
     for name, antigen in biology.antigens.items():
         drawn = _vary(antigen, rng)
@@ -207,10 +207,12 @@ def sample_patient(index: int, seed: int, cohort: Cohort, biology: Biology) -> P
     early = math.floor(cohort.prior_car_rejection_last_day * rng.random())
     if immunised:
         rejection_day = min(early, rejection_day) if rejects else early
-    spread = biology.car_t.engrafted_fraction_sigma * rng.standard_normal()
-    car_t["engrafted_fraction"] = min(1.0, biology.car_t.engrafted_fraction * math.exp(spread))
-    potency = math.exp(biology.killing.kill_per_day_sigma * rng.standard_normal())
-    killing["kill_per_day"] = biology.killing.kill_per_day * potency
+    c, k = biology.car_t, biology.killing
+    spreads = c.engrafted_fraction_sigma, k.kill_per_day_sigma, c.effector_to_memory_per_day_sigma
+    engrafted, potency, memory = (math.exp(sigma * rng.standard_normal()) for sigma in spreads)
+    car_t["engrafted_fraction"] = min(1.0, c.engrafted_fraction * engrafted)
+    killing["kill_per_day"] = k.kill_per_day * potency
+    car_t["effector_to_memory_per_day"] = c.effector_to_memory_per_day * memory
     return Patient(
         index=index,
         seed=seed,

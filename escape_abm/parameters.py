@@ -315,6 +315,7 @@ class CarT(Section):
     effector_to_memory_per_day: float = row(
         0.00055, "1/d", (0, 10), (0.0001, 0.01), START, "C", "Effector back to memory."
     )
+    effector_to_memory_per_day_sigma: float = spread(0.0, "assumed")
     exhaustion_per_day: float = row(
         0.0036, "1/d", (0, 10), (0.001, 0.3), START, "C", "Stimulated effector to exhausted. Proposed: 0.005 to 0.3."
     )
