@@ -15,11 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from escape_abm.endpoints import RELAPSE_KINDS
-from escape_abm.settings import DAYS_PER_MONTH
+from escape_abm.settings import DAYS_PER_MONTH, MEDIANS
 from escape_abm.survival import (
     Estimate,
     chance_of_none,
     cumulative_incidence_at,
+    median,
     paired_difference,
     pairs_to_tell_apart,
     patients_to_see_one,
@@ -61,6 +62,7 @@ class Reading(NamedTuple):
     of: NDArray[np.bool_]  # (P,) who counts
     cause: NDArray[np.int64]  # (P,)
     days: NDArray[np.float64] | None = None  # (P,)
+    value: NDArray[np.float64] | None = None  # (P,) of which the median is read
     survival: bool = False  # whether the share without the event is read, not that with it
 
 
@@ -68,7 +70,7 @@ def readings(p: pd.DataFrame) -> dict[str, Reading]:
     """Every endpoint of these patients, in the order of the tables.
 
     Relapse, relapse-free survival, persistence and aplasia are of patients in CR, phenotypes of relapses of those who
-    relapsed; the others of all patients.
+    relapsed, medians of those who have the value; the others of all patients.
     """
     n = len(p)
     everyone, in_cr = np.ones(n, dtype=bool), p["complete_remission"].to_numpy(dtype=bool)
@@ -118,12 +120,17 @@ def readings(p: pd.DataFrame) -> dict[str, Reading]:
         ("relapse_cd19pos", "CD19(?!-)"),
     ):
         share(name, relapsed, shown.str.match(signs).to_numpy(dtype=bool))
+    for name, column in MEDIANS.items():
+        value = p[column].to_numpy(dtype=float)
+        out[name] = Reading(np.isfinite(value), np.zeros(n, dtype=np.int64), value=value)
     return out
 
 
 def read(reading: Reading, day: float) -> Estimate:
     """The estimate of one reading on a day (which a share of patients does not depend on), with its 95 % interval."""
     cause = reading.cause[reading.of]
+    if reading.value is not None:
+        return median(reading.value[reading.of])
     if reading.days is None:
         return proportion(int((cause == 1).sum()), cause.size)
     days = reading.days[reading.of]

@@ -33,7 +33,7 @@ from escape_abm.analysis import read, readings
 from escape_abm.comparison import COLUMNS, as_followed, chosen
 from escape_abm.emulator import Emulator, fit_emulator
 from escape_abm.parameters import InputError, parameter_rows, replace, suggest
-from escape_abm.settings import DAYS_PER_MONTH, Published, Settings, Trial
+from escape_abm.settings import DAYS_PER_MONTH, MEDIANS, Published, Settings, Trial
 from escape_abm.trial import as_table, run_patient
 
 Floats = NDArray[np.float64]
@@ -58,21 +58,25 @@ class Free(NamedTuple):
         return float(self.low + (self.high - self.low) * u)
 
 
-def free_parameters(settings: Settings, paths: Sequence[str]) -> tuple[Free, ...]:
-    """The rows with these paths, for example `biology.killing.kill_per_day`.
+def free_parameters(settings: Settings, paths: Mapping[str, tuple[float, float] | None]) -> tuple[Free, ...]:
+    """The rows with these paths, for example `biology.killing.kill_per_day`, in these or in their plausible ranges.
 
     Raises:
-        InputError: a path is no row, or its plausible range is a point.
+        InputError: a path is no row, or its range is a point or not allowed.
     """
     rows = {r.path: r for r in parameter_rows(settings.biology)}
     rows |= {r.path: r for r in parameter_rows(settings.clinic, "clinic")}
     out = []
-    for path in paths:
+    for path, given in paths.items():
         if path not in rows:
             raise InputError(f"calibration.free={path!r} is no parameter row. {suggest(path, tuple(rows))}")
-        low, high = rows[path].plausible
-        if not low < high:
-            raise InputError(f"calibration.free={path!r} has one plausible value only, {low:g}: leave it out")
+        low, high = given or rows[path].plausible
+        least, most = rows[path].allowed
+        if not least <= low < high <= most:
+            raise InputError(
+                f"calibration.free={path!r}: the range {low:g} to {high:g} must rise and lie between {least:g} and "
+                f"{most:g}; give another, or leave the parameter out"
+            )
         out.append(Free(path, low, high, low > 0 and high / low > WIDE))
     return tuple(out)
 
@@ -139,7 +143,10 @@ def design(points: int, parameters: int, seed: int) -> Floats:
 def simulate(
     trials: Mapping[str, Settings], targets: Sequence[Target], changed: Mapping[str, float], patients: int, seed: int
 ) -> tuple[Floats, Floats]:
-    """Every target at these parameters: (T,) estimates and (T,) of how many patients (nan and 0: nobody to tell)."""
+    """Every target at these parameters: (T,) estimates and (T,) of how many patients (nan and 0: nobody to tell).
+
+    Of medians: the logarithm, and one over the square of its standard error.
+    """
     estimates, n = np.full(len(targets), math.nan), np.zeros(len(targets))
     for name, settings in trials.items():
         wanted = [(i, t.point) for i, t in enumerate(targets) if t.trial == name]
@@ -153,10 +160,20 @@ def simulate(
             condition = "" if point.stratum == "all" else settings.trial.strata[point.stratum]
             reading = every[point.endpoint]
             reading = reading._replace(of=reading.of & chosen(table, condition))
-            if reading.of.any():
+            if reading.value is not None:
+                estimates[i], n[i] = _log_median(reading.value[reading.of])
+            elif reading.of.any():
                 found = read(reading, (point.month or 0.0) * DAYS_PER_MONTH)
                 estimates[i], n[i] = found.estimate, found.n
     return estimates, np.where(np.isfinite(estimates), n, 0.0)
+
+
+def _log_median(seen: Floats) -> tuple[float, float]:
+    """Median of the logarithms of values (of normal ones, its variance is pi/2 times that of the mean)."""
+    logs = np.log(seen[seen > 0])
+    if logs.size < 5:
+        return math.nan, 0.0
+    return float(np.median(logs)), float(logs.size / (math.pi / 2 * max(logs.var(ddof=1), 1e-4)))
 
 
 def run_patients(settings: Settings, patients: int, seed: int) -> pd.DataFrame:
@@ -170,18 +187,46 @@ def run_patients(settings: Settings, patients: int, seed: int) -> pd.DataFrame:
 
 
 class Data(NamedTuple):
-    """The published figures as arrays. T targets."""
+    """The published figures as arrays. T targets.
+
+    Attributes:
+        events, patients: (T,) k of n, k not always whole.
+        log_median, standard_error: (T,) of medians, nan for shares.
+        weight: (T,) of the log-likelihood.
+        is_share: (T,)
+    """
 
     events: Floats
     patients: Floats
+    log_median: Floats
+    standard_error: Floats
     weight: Floats
+    is_share: NDArray[np.bool_]
 
 
 def published(targets: Sequence[Target]) -> Data:
-    """The published figures as arrays: k of n, k not always whole."""
-    n = np.array([t.patients for t in targets])
-    shares = np.array([_exact(t.point) for t in targets])
-    return Data(shares * n, n, np.array([t.weight for t in targets]))
+    """The published figures as arrays."""
+    is_share = np.array([t.point.endpoint not in MEDIANS for t in targets])
+    n = np.where(is_share, [t.patients for t in targets], 1.0)
+    shares = np.where(is_share, [_exact(t.point) for t in targets], 0.5)
+    medians = [
+        (math.nan, math.nan) if share else _log_interval(t.point) for t, share in zip(targets, is_share, strict=True)
+    ]
+    logs, errors = np.array(medians).T
+    return Data(shares * n, n, logs, errors, np.array([t.weight for t in targets]), is_share)
+
+
+def _log_interval(point: Published) -> tuple[float, float]:
+    """Logarithm of a published median and its standard error.
+
+    Raises:
+        InputError: it has no interval.
+    """
+    if point.lower is None or point.upper is None:
+        raise InputError(
+            f"{point.endpoint}: a median needs lower and upper to be judged by; give them, or leave it out"
+        )
+    return math.log(point.estimate), math.log(point.upper / point.lower) / 3.92
 
 
 def _exact(point: Published) -> float:
@@ -189,18 +234,22 @@ def _exact(point: Published) -> float:
 
 
 def log_likelihood(logits: Floats, sd: Floats, data: Data) -> Floats:
-    """(M, T) log-likelihood of k of n where the logit of the share is normal about `logits` (M, T) with `sd` (T,)."""
+    """(M, T) log-likelihood where the logit of a share is normal about `logits` (M, T) with `sd` (T,), medians alike.
+
+    It is 0 for a figure that is met exactly.
+    """
     known = np.isfinite(sd)
     spread = np.where(known, sd, 0.0)
     at = logits[:, :, None] + spread[:, None] * NODES
     k, n = data.events[:, None], data.patients[:, None]
-    # Relative to the share that fits best, so that a perfect fit is 0.
     best = data.events * _log(data.events / data.patients) + (data.patients - data.events) * _log(
         1 - data.events / data.patients
     )
     each = k * log_expit(at) + (n - k) * log_expit(-at) - best[:, None]
     top = each.max(axis=2, keepdims=True)
     total = np.log((np.exp(each - top) * WEIGHTS).sum(axis=2) / WEIGHTS.sum()) + top[:, :, 0]
+    off = (logits - data.log_median) / np.hypot(spread, np.nan_to_num(data.standard_error, nan=1.0))
+    total = np.where(data.is_share, total, -0.5 * np.nan_to_num(off) ** 2)
     return np.asarray(np.where(known, total, 0.0) * data.weight)
 
 
@@ -337,13 +386,15 @@ class Fit(NamedTuple):
         )
 
     def checked(self) -> pd.DataFrame:
-        """The runs of the last wave beside what the emulator had foretold of them, which had not seen them.
+        """Shares in the runs of the last wave beside what the emulator, which had not seen them, had foretold.
 
         Returns:
             `trial, stratum, endpoint, month, foretold, simulated, standard_error`, means over those runs.
         """
         lines = []
         for i, (trial, p, _, _) in enumerate(self.targets):
+            if p.endpoint in MEDIANS:
+                continue
             known = np.isfinite(self.foretold[:, i]) & (self.n[:, i] > 0)
             if known.any():
                 e, n, f = self.estimates[known, i], self.n[known, i], self.foretold[known, i]
@@ -386,10 +437,15 @@ def predict(emulator: Emulator, draws: Floats, targets: Sequence[Target], seed: 
     spread = np.where(np.isfinite(emulator.lack_of_fit), emulator.lack_of_fit, 0.0)
     logits = emulator.predict(draws) + rng.standard_normal((len(draws), len(targets))) * spread
     lines: list[tuple[Any, ...]] = []
+    data = published(targets)
     for i, (trial, p, patients, _) in enumerate(targets):
         n = max(1, round(patients))
-        low, middle, high = np.percentile(rng.binomial(n, expit(logits[:, i])) / n, [2.5, 50, 97.5])
-        inside = bool(low - 0.5 / n <= _exact(p) <= high + 0.5 / n)
+        if data.is_share[i]:
+            seen, rounding = rng.binomial(n, expit(logits[:, i])) / n, 0.5 / n
+        else:
+            seen, rounding = np.exp(rng.normal(logits[:, i], data.standard_error[i])), 0.0
+        low, middle, high = np.percentile(seen, [2.5, 50, 97.5])
+        inside = bool(low - rounding <= _exact(p) <= high + rounding)
         shown = p.estimate, p.lower, p.upper, middle, low, high, inside
         lines.append((trial, p.stratum, p.endpoint, p.month, *shown, p.n, p.source, p.note))
     return pd.DataFrame(lines, columns=list(COLUMNS)).astype({"inside": "boolean", "month": float, "n": "Int64"})
@@ -428,7 +484,7 @@ def calibrate(
         x, wave = np.vstack([x, new]), np.append(wave, np.full(points, number))
         estimates, n = (np.vstack([old, [d[k] for d in done]]) for k, old in ((0, estimates), (1, n)))
         if emulator is not None and number == len(how.waves) - 1:
-            foretold[-points:] = expit(emulator.predict(new))
+            foretold[-points:] = np.where(data.is_share, expit(emulator.predict(new)), emulator.predict(new))
         emulator = _fit_near(x, estimates, n, emulator, data, how.between_trials_sd)
         last = number == len(how.waves) - 1
         posterior = sample_posterior(
@@ -442,12 +498,11 @@ def calibrate(
 
 def _fit_near(x: Floats, estimates: Floats, n: Floats, before: Emulator | None, data: Data, sd: float) -> Emulator:
     """Fit to all runs, then anew to the better half: what matters is how good a quadratic is near the posterior."""
-    shares = np.ones(estimates.shape[1], dtype=bool)
     if before is None:
-        return fit_emulator(x, estimates, n, shares)
+        return fit_emulator(x, estimates, n, data.is_share)
     likely = log_likelihood(before.predict(x), np.hypot(before.lack_of_fit, sd), data).sum(axis=1)
     near = likely >= np.median(likely)
-    return fit_emulator(x[near], estimates[near], n[near], shares)
+    return fit_emulator(x[near], estimates[near], n[near], data.is_share)
 
 
 def _runs(

@@ -95,6 +95,11 @@ def weighted(reading: Reading, weights: Floats, day: float) -> Floats:
     """
     w, cause = weights[:, reading.of], reading.cause[reading.of]
     total = w.sum(axis=1)
+    if reading.value is not None and w.size:
+        order = np.argsort(reading.value[reading.of], kind="stable")
+        before, half = np.cumsum(w[:, order], axis=1), total[:, None] / 2
+        middle = [np.minimum(under.sum(axis=1), len(order) - 1) for under in (before < half, before <= half)]
+        return np.where(total > 0, reading.value[reading.of][order][np.array(middle)].mean(axis=0), math.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
         if reading.days is None:
             return np.asarray((w @ (cause == 1)) / total)

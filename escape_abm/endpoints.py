@@ -130,6 +130,11 @@ def relapse_mechanism(path: Trajectory, day: int, phenotype: str, kind: str, cli
     return "outgrown"
 
 
+def _left(car_t: NDArray[np.int64], day: int, peak: int) -> float:
+    """CAR T cells on a day against their peak; nan if nobody looked."""
+    return float(car_t[day] / car_t[peak]) if day < car_t.size and car_t[peak] else math.nan
+
+
 def _first_day(condition: NDArray[np.bool_], from_day: int = 0) -> float:
     """First day on which a condition holds, nan if it never does."""
     hits = np.flatnonzero(condition[from_day:])
@@ -276,6 +281,8 @@ def _read_outs(path: Trajectory, clinic: Clinic, luck: Luck, watched: int, relap
         "day_watched": float(watched),
         "blast_fraction_last": clinic.blast_fraction(float(path.marrow[at_failure])),
         "car_t_peak_cells": int(car_t[peak]),
+        "car_t_fold_expansion": float(car_t[peak] / car_t[0]) if car_t[0] else math.nan,
+        **{f"car_t_fraction_day_{d}": _left(car_t, d, peak) for d in (90, 360)},
         "day_car_t_peak": float(peak),
         "car_t_auc_28_cell_days": float(np.trapezoid(car_t[:29])),
         "day_car_t_lost": _first_day(~detectable, peak),

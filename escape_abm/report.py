@@ -16,7 +16,7 @@ from rich.table import Table
 
 from escape_abm import __version__
 from escape_abm.analysis import AT_ASSESSMENT, estimate, months_of
-from escape_abm.settings import Settings
+from escape_abm.settings import MEDIANS, Settings
 from escape_abm.survival import Estimate, percent
 from escape_abm.trial import TrialResult
 
@@ -53,10 +53,15 @@ def sample(settings: Settings) -> str:
     return f" Cells are those of a sample: 1 in {1 / settings.sample_fraction:.0e} of a patient."
 
 
-def _cell(value: Estimate) -> str:
+def _cell(value: Estimate, shown: Callable[[float], str] = percent) -> str:
     if math.isnan(value.estimate):
         return "-"
-    return f"{percent(value.estimate)}\n{percent(value.lower)}-{percent(value.upper)}"
+    return f"{shown(value.estimate)}\n{shown(value.lower)}-{shown(value.upper)}"
+
+
+def _shown(endpoint: str) -> Callable[[float], str]:
+    """How values of an endpoint are written: shares in per cent, medians as they are."""
+    return (lambda x: f"{x:.3g}") if endpoint in MEDIANS else percent
 
 
 def show(result: TrialResult, settings: Settings, folder: Path) -> None:
@@ -126,13 +131,14 @@ def _show_published(console: Console, result: TrialResult, settings: Settings) -
         if point.not_compared or point.stratum != "all" or (point.month or 0) > settings.follow_up_months:
             continue
         read = settings.assessment_month if point.endpoint in AT_ASSESSMENT else point.month
-        said = percent(point.estimate)
+        shown = _shown(point.endpoint)
+        said = shown(point.estimate)
         if point.lower is not None and point.upper is not None:
-            said += f"\n{percent(point.lower)}-{percent(point.upper)}"
+            said += f"\n{shown(point.lower)}-{shown(point.upper)}"
         at = "" if point.month is None else f"{point.month:g}" + ("" if read == point.month else f"; here {read:g}")
         here = estimate(result.patients, settings.product.name, point.endpoint, read or 0)
         name = point.endpoint.replace("cumulative_incidence", "incidence")
-        table.add_row(name, at, said, str(point.n), _cell(here))
+        table.add_row(name, at, said, str(point.n), _cell(here, shown))
     console.print(table)
 
 
@@ -141,25 +147,26 @@ def show_comparison(table: pd.DataFrame, label: str) -> None:
     console = Console()
     lines = Table(
         title=f"{label}: published, and simulated trials of that size",
-        caption="% and 95 % interval. ×: outside. Rows that cannot be compared: comparison.csv says why.",
+        caption="% (medians as they are) and 95 % interval. ×: outside. Rows not compared: comparison.csv says why.",
         box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, title_justify="left", caption_justify="left",
     )  # fmt: skip
     for name in ("endpoint", "of", "month", "published", "simulated", ""):
         lines.add_column(name, justify="left" if name in ("endpoint", "of") else "right")
     row: Any
     for row in table[table["inside"].notna()].itertuples():
-        published = _in_line(Estimate(row.published, row.published_lower, row.published_upper, 0))
-        simulated = _in_line(Estimate(row.simulated, row.lower, row.upper, 0))
+        shown = _shown(row.endpoint)
+        published = _in_line(Estimate(row.published, row.published_lower, row.published_upper, 0), shown)
+        simulated = _in_line(Estimate(row.simulated, row.lower, row.upper, 0), shown)
         month = "" if pd.isna(row.month) else f"{row.month:g}"
         lines.add_row(row.endpoint, row.stratum, month, published, simulated, "" if row.inside else "×")
     console.print(lines)
     show_inside(table)
 
 
-def _in_line(value: Estimate) -> str:
+def _in_line(value: Estimate, shown: Callable[[float], str] = percent) -> str:
     if pd.isna(value.lower) or pd.isna(value.upper):
-        return percent(value.estimate)
-    return f"{percent(value.estimate)} ({percent(value.lower)}-{percent(value.upper)})"
+        return shown(value.estimate)
+    return f"{shown(value.estimate)} ({shown(value.lower)}-{shown(value.upper)})"
 
 
 def show_fit(parameters: pd.DataFrame, predicted: pd.DataFrame, left_out: pd.DataFrame, mixing: str) -> None:

@@ -46,7 +46,14 @@ PHENOTYPES = (  # of relapses
     "relapse_antigen_negative",
     "relapse_lineage_switch",
 )
-COMPARED = (*RATES, *SHARES, *PHENOTYPES)
+MEDIANS = {  # over patients, and the column of the patients table that each is of
+    "median_car_t_fold_expansion": "car_t_fold_expansion",
+    "median_day_car_t_peak": "day_car_t_peak",
+    "median_car_t_peak_cells": "car_t_peak_cells",
+    "median_car_t_fraction_day_90": "car_t_fraction_day_90",
+    "median_car_t_fraction_day_360": "car_t_fraction_day_360",
+}
+COMPARED = (*RATES, *SHARES, *PHENOTYPES, *MEDIANS)
 """Endpoints of a published trial that a run estimates."""
 
 
@@ -156,7 +163,7 @@ class Published(Section):
                 f"endpoint={self.endpoint!r} is not one that a run estimates. {suggest(self.endpoint, COMPARED)} "
                 "Otherwise say in not_compared why it cannot be"
             )
-        if not self.not_compared and not 0 <= self.estimate <= 1:
+        if not self.not_compared and self.endpoint not in MEDIANS and not 0 <= self.estimate <= 1:
             raise ValueError(f"{self.endpoint}: estimate={self.estimate:g} is not a fraction between 0 and 1")
         return self
 
@@ -213,8 +220,8 @@ class Calibration(Section):
 
     trials: tuple[str, ...] = Field(min_length=1)
     """Names of the trials whose figures judge."""
-    free: tuple[str, ...] = Field(min_length=1)
-    """Paths of the parameter rows to be found, each within its plausible range."""
+    free: dict[str, tuple[float, float] | None] = Field(min_length=1)
+    """Paths of the parameter rows to be found, each within this range, or within its plausible range (null)."""
     left_out: tuple[str, ...] = ()
     """Endpoints that are inputs here and judge nothing."""
     waves: tuple[int, ...] = Field(min_length=1)
@@ -233,9 +240,8 @@ class Calibration(Section):
     def _enough(self) -> Self:
         if min(self.waves) < 2:
             raise ValueError(f"waves={list(self.waves)}: each needs two runs or more")
-        for name in ("trials", "free"):
-            if len(set(getattr(self, name))) < len(getattr(self, name)):
-                raise ValueError(f"{name}={list(getattr(self, name))}: name each once")
+        if len(set(self.trials)) < len(self.trials):
+            raise ValueError(f"trials={list(self.trials)}: name each once")
         return self
 
 

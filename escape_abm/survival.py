@@ -52,6 +52,17 @@ def percent(share: float) -> str:
     return f"{math.floor(100 * share + 0.5 + 1e-9):d}"
 
 
+def median(values: Floats) -> Estimate:
+    """Median of values, with the interval between order statistics that holds it in 95 % or more of samples."""
+    n = values.size
+    if n == 0:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    ordered = np.sort(values)
+    below = int(stats.binom.ppf((1 - LEVEL) / 2, n, 0.5))
+    lower, upper = (math.nan, math.nan) if below == 0 else (ordered[below - 1], ordered[n - below])
+    return Estimate(float(np.median(values)), float(lower), float(upper), n)
+
+
 def proportion(events: int, n: int) -> Estimate:
     """Share of patients with an event, with the exact interval of Clopper and Pearson 1934."""
     if not 0 <= events <= n:

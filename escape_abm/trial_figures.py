@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from escape_abm.figures import BLACK, BLUE, MECHANISM_STYLE, STYLE, VERMILION, canvas, month_ticks
-from escape_abm.settings import Published
+from escape_abm.settings import MEDIANS, Published
 
 ENDPOINT_NAMES = {
     "complete_remission": "CR",
@@ -35,8 +35,8 @@ ENDPOINT_NAMES = {
 
 
 def forest(comparison: pd.DataFrame, labels: dict[str, str]) -> tuple[Figure, pd.DataFrame]:
-    """Published figures of one or several trials (`labels`) beside their predictive intervals, a row for each."""
-    table = comparison[comparison["inside"].notna()].copy()
+    """Published shares of one or several trials (`labels`) beside their predictive intervals, a row for each."""
+    table = comparison[comparison["inside"].notna() & ~comparison["endpoint"].isin(list(MEDIANS))].copy()
     rows: list[tuple[str, Any]] = []
     for trial, its in table.groupby("trial", sort=False):
         inside = int(its["inside"].sum())
