@@ -18,6 +18,7 @@ from escape_abm.endpoints import RELAPSE_KINDS
 from escape_abm.settings import DAYS_PER_MONTH, MEDIANS
 from escape_abm.survival import (
     Estimate,
+    Z,
     chance_of_none,
     cumulative_incidence_at,
     median,
@@ -139,6 +140,75 @@ def read(reading: Reading, day: float) -> Estimate:
     return cumulative_incidence_at(days, cause, 1, day)
 
 
+def weighted(reading: Reading, weights: NDArray[np.float64], day: float) -> NDArray[np.float64]:
+    """(B,) the estimate of a reading in each trial; nan where the trial has nobody left to tell.
+
+    Shares, Kaplan-Meier and Aalen-Johansen estimates with whole-number weights: the same as of the repeated patients.
+    """
+    w, cause = weights[:, reading.of], reading.cause[reading.of]
+    total = w.sum(axis=1)
+    if reading.value is not None and w.size:
+        order = np.argsort(reading.value[reading.of], kind="stable")
+        before, half = np.cumsum(w[:, order], axis=1), total[:, None] / 2
+        middle = [np.minimum(under.sum(axis=1), len(order) - 1) for under in (before < half, before <= half)]
+        return np.where(total > 0, reading.value[reading.of][order][np.array(middle)].mean(axis=0), math.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if reading.days is None:
+            return np.asarray((w @ (cause == 1)) / total)
+        order = np.argsort(reading.days[reading.of], kind="stable")
+        days, cause, w = reading.days[reading.of][order], cause[order], w[:, order]
+        distinct, first = np.unique(days, return_index=True)
+        if not distinct.size:
+            return np.full(len(w), math.nan)
+        at_risk = total[:, None] - np.concatenate([np.zeros((len(w), 1)), np.cumsum(w, axis=1)], axis=1)[:, first]
+        had = {k: np.add.reduceat(w * (cause == k), first, axis=1) / at_risk for k in (1, 2)}
+        hazard = np.nan_to_num(had[1]), np.nan_to_num(had[2])
+        known = distinct <= day
+        left = np.cumprod(1 - hazard[0] - (0 if reading.survival else hazard[1]), axis=1)
+        if reading.survival:
+            out = left[:, known][:, -1] if known.any() else np.ones(len(w))
+        else:
+            before = np.concatenate([np.ones((len(w), 1)), left[:, :-1]], axis=1)
+            out = (before * hazard[0])[:, known].sum(axis=1)
+        # Nobody is left after the last patient; what comes then is known only if nobody is at risk of it any more.
+        last = np.where(w > 0, days, -1).max(axis=1, initial=-1)
+        over = np.isclose(left[:, known][:, -1], 0) if known.any() else np.zeros(len(w), dtype=bool)
+        return np.asarray(np.where((last >= day) | over, out, math.nan))
+
+
+def among_draws(reading: Reading, draw: NDArray[np.int64], day: float) -> Estimate:
+    """An estimate whose 95 % interval holds what is not known of the parameters beside the sampling of patients.
+
+    Each draw of a posterior has patients of its own. Leaving each draw out in turn gives a variance that holds both;
+    leaving out as many patients at random, that of sampling alone. The difference, times the number of draws, is the
+    variance between draws.
+
+    Args:
+        reading: Of an endpoint.
+        draw: (P,) number of each patient's draw.
+        day: When it is read.
+    """
+    found, rng = read(reading, day), np.random.default_rng(0)
+    numbers = np.unique(draw)
+    mixed = [rng.permutation(draw) for _ in range(8)]
+    both, *alone = (_left_out_variance(reading, labels, numbers, day) for labels in (draw, *mixed))
+    sampling = float(np.mean(alone))
+    variance = sampling + max(0.0, len(numbers) * (both - sampling))
+    e, is_share = found.estimate, reading.value is None
+    if not math.isfinite(variance) or e <= 0 or (is_share and e >= 1):
+        return found
+    slope, scale = (e * (1 - e), math.log(e / (1 - e))) if is_share else (e, math.log(e))
+    ends = [scale + sign * Z * math.sqrt(variance) / slope for sign in (-1, 1)]
+    lower, upper = (1 / (1 + math.exp(-end)) if is_share else math.exp(end) for end in ends)
+    return Estimate(e, min(lower, e), max(upper, e), found.n)
+
+
+def _left_out_variance(reading: Reading, labels: NDArray[np.int64], numbers: NDArray[np.int64], day: float) -> float:
+    """Jackknife variance of an estimate from leaving each group of patients out."""
+    without = weighted(reading, (labels != numbers[:, None]).astype(float), day)
+    return float((len(numbers) - 1) * np.nanvar(without))
+
+
 def estimate(patients: pd.DataFrame, arm: str, endpoint: str, month: float) -> Estimate:
     """One endpoint of one arm at any month (the month is ignored where none applies)."""
     return read(readings(patients[patients["arm"] == arm])[endpoint], month * DAYS_PER_MONTH)
@@ -147,14 +217,23 @@ def estimate(patients: pd.DataFrame, arm: str, endpoint: str, month: float) -> E
 def summarise(
     patients: pd.DataFrame, arms: Iterable[str], follow_up_months: float, assessment_month: int = 1
 ) -> pd.DataFrame:
-    """Endpoints of each arm with 95 % intervals: `arm, endpoint, month, estimate, lower, upper, n`."""
+    """Endpoints of each arm with 95 % intervals: `arm, endpoint, month, estimate, lower, upper, n`.
+
+    Patients of several draws of the parameters (column `draw`) give intervals that hold their uncertainty too.
+    """
     lines = []
     for arm in arms:
-        for endpoint, reading in readings(patients[patients["arm"] == arm]).items():
+        its = patients[patients["arm"] == arm]
+        draw = its["draw"].to_numpy() if "draw" in its else np.zeros(1, dtype=np.int64)
+        known = len(np.unique(draw)) == 1
+        for endpoint, reading in readings(its).items():
             months: Iterable[float] = months_of(follow_up_months)
             if reading.days is None:
                 months = [assessment_month if endpoint in AT_ASSESSMENT else math.nan]
-            lines += [(arm, endpoint, month, *read(reading, month * DAYS_PER_MONTH)) for month in months]
+            for month in months:
+                day = month * DAYS_PER_MONTH
+                found = read(reading, day) if known else among_draws(reading, draw, day)
+                lines.append((arm, endpoint, month, *found))
     return pd.DataFrame(lines, columns=["arm", "endpoint", "month", "estimate", "lower", "upper", "n"])
 
 

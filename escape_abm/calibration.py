@@ -266,6 +266,11 @@ class Posterior(NamedTuple):
     steps: int
 
 
+def chains(parameters: int) -> int:
+    """How many chains walk together."""
+    return max(64, 4 * parameters)
+
+
 def sample_posterior(
     emulator: Emulator,
     data: Data,
@@ -299,7 +304,7 @@ def sample_posterior(
             out[inside] = log_likelihood(emulator.predict(x[inside]), sd, data).sum(axis=1) / temperature
         return out
 
-    walkers = 4 * parameters
+    walkers = chains(parameters)
     start = rng.random((100 * walkers, parameters))
     start = start[np.argsort(-log_posterior(start))[:walkers]]
     moves = [(emcee.moves.DEMove(), 0.8), (emcee.moves.DESnookerMove(), 0.2)]
@@ -307,7 +312,8 @@ def sample_posterior(
     sampler.random_state = np.random.RandomState(rng.integers(2**31)).get_state()
     sampler.run_mcmc(start, steps)
     chain, density = sampler.get_chain(discard=steps // 2), sampler.get_log_prob(discard=steps // 2)
-    forget = float(np.nanmax(emcee.autocorr.integrated_time(chain, tol=0)))
+    with np.errstate(invalid="ignore"):  # a chain that never moved
+        forget = float(np.nan_to_num(np.nanmax(emcee.autocorr.integrated_time(chain, tol=0)), nan=steps))
     flat, density = chain.reshape(-1, parameters), density.reshape(-1) * temperature
     keep = rng.choice(len(flat), size=draws, replace=False)
     return Posterior(flat[keep], density[keep], forget, steps)
@@ -381,7 +387,7 @@ class Fit(NamedTuple):
         """One sentence on how well the chains mixed."""
         p = self.posterior
         return (
-            f"{p.steps} steps of {4 * len(self.free)} chains, the first half dropped; a chain forgets in "
+            f"{p.steps} steps of {chains(len(self.free))} chains, the first half dropped; a chain forgets in "
             f"{p.steps_to_forget:.0f} steps."
         )
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from escape_abm.analysis import Reading, readings
+from escape_abm.analysis import Reading, readings, weighted
 from escape_abm.parameters import InputError
 from escape_abm.settings import DAYS_PER_MONTH, FollowUp, Published, Trial
 
@@ -84,44 +84,15 @@ def resample(patients: pd.DataFrame, trial: Trial, size: int, rng: np.random.Gen
     p = p[chosen(p, trial.analysed)].reset_index(drop=True)
     if not len(p):
         raise InputError(f"trial {trial.name}: analysed={trial.analysed!r} is met by no virtual patient")
-    weights = rng.multinomial(size, np.full(len(p), 1 / len(p)), size=RESAMPLES)
-    return Resamples(p, weights.astype(float))
+    return Resamples(p, _weights(p, size, rng))
 
 
-def weighted(reading: Reading, weights: Floats, day: float) -> Floats:
-    """(B,) the estimate of a reading in each trial; nan where the trial has nobody left to tell.
-
-    Shares, Kaplan-Meier and Aalen-Johansen estimates with whole-number weights: the same as of the repeated patients.
-    """
-    w, cause = weights[:, reading.of], reading.cause[reading.of]
-    total = w.sum(axis=1)
-    if reading.value is not None and w.size:
-        order = np.argsort(reading.value[reading.of], kind="stable")
-        before, half = np.cumsum(w[:, order], axis=1), total[:, None] / 2
-        middle = [np.minimum(under.sum(axis=1), len(order) - 1) for under in (before < half, before <= half)]
-        return np.where(total > 0, reading.value[reading.of][order][np.array(middle)].mean(axis=0), math.nan)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        if reading.days is None:
-            return np.asarray((w @ (cause == 1)) / total)
-        order = np.argsort(reading.days[reading.of], kind="stable")
-        days, cause, w = reading.days[reading.of][order], cause[order], w[:, order]
-        distinct, first = np.unique(days, return_index=True)
-        if not distinct.size:
-            return np.full(len(w), math.nan)
-        at_risk = total[:, None] - np.concatenate([np.zeros((len(w), 1)), np.cumsum(w, axis=1)], axis=1)[:, first]
-        had = {k: np.add.reduceat(w * (cause == k), first, axis=1) / at_risk for k in (1, 2)}
-        hazard = np.nan_to_num(had[1]), np.nan_to_num(had[2])
-        known = distinct <= day
-        left = np.cumprod(1 - hazard[0] - (0 if reading.survival else hazard[1]), axis=1)
-        if reading.survival:
-            out = left[:, known][:, -1] if known.any() else np.ones(len(w))
-        else:
-            before = np.concatenate([np.ones((len(w), 1)), left[:, :-1]], axis=1)
-            out = (before * hazard[0])[:, known].sum(axis=1)
-        # Nobody is left after the last patient; what comes then is known only if nobody is at risk of it any more.
-        last = np.where(w > 0, days, -1).max(axis=1, initial=-1)
-        over = np.isclose(left[:, known][:, -1], 0) if known.any() else np.zeros(len(w), dtype=bool)
-        return np.asarray(np.where((last >= day) | over, out, math.nan))
+def _weights(p: pd.DataFrame, size: int, rng: np.random.Generator) -> Floats:
+    """(B, P) how often each patient is in each trial; a trial has one draw of the parameters, if there are several."""
+    if "draw" not in p:
+        return rng.multinomial(size, np.full(len(p), 1 / len(p)), size=RESAMPLES).astype(float)
+    mine = p["draw"].to_numpy() == rng.choice(p["draw"].unique(), size=RESAMPLES)[:, None]
+    return np.array([rng.multinomial(size, its / its.sum()) for its in mine], dtype=float)
 
 
 def compare(patients: pd.DataFrame, trial: Trial, rng: np.random.Generator) -> pd.DataFrame:

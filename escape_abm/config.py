@@ -94,7 +94,11 @@ def _checked(overrides: Sequence[str], config_name: str) -> Settings:
         composed = hydra.compose(config_name=config_name, overrides=list(overrides))
     except (ConfigCompositionException, HydraException, OmegaConfBaseException) as error:
         raise InputError(_explain(error, overrides, config_name)) from None
-    return from_config(composed, config_name, tuple(o for o in overrides if o.startswith("hydra.searchpath=")))
+    settings = from_config(composed, config_name, tuple(o for o in overrides if o.startswith("hydra.searchpath=")))
+    for word in overrides:
+        if word.partition("=")[0] in settings.draws:
+            raise InputError(f"{word}: this parameter is drawn from a posterior; choose another biology to set it")
+    return settings
 
 
 def from_config(composed: DictConfig, config_name: str, own: tuple[str, ...] = ()) -> Settings:

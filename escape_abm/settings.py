@@ -9,7 +9,18 @@ from pydantic import Field, model_validator
 
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import Cohort
-from escape_abm.parameters import Biology, InputError, Section, check, references, rescale, row, suggest
+from escape_abm.parameters import (
+    Biology,
+    InputError,
+    Section,
+    check,
+    parameter_rows,
+    references,
+    replace,
+    rescale,
+    row,
+    suggest,
+)
 from escape_abm.products import Product, car_classes
 from escape_abm.regimen import Regimen
 
@@ -261,6 +272,8 @@ class Settings(Section):
     seed: int = Field(default=1, ge=0, lt=2**63)
     patient: int = Field(default=0, ge=0)
     """Which patient, for experiments that look at one."""
+    draws: dict[str, tuple[float, ...]] = {}
+    """Values of parameters by path in each draw of a posterior; patients get the draws in turn."""
     calibration: Calibration | None = None
     """For experiments that find parameters."""
     workers: int | None = Field(default=None, ge=1, le=1024)
@@ -305,6 +318,19 @@ class Settings(Section):
             }
         )
 
+    def drawn(self, patient: int) -> Settings:
+        """The settings of one patient, with the draw of the parameters that the patient has."""
+        if not self.draws:
+            return self
+        which = patient % self.draw_count
+        mine = replace(self, {path: values[which] for path, values in self.draws.items()})
+        return mine.model_copy(update={"draws": {}})
+
+    @property
+    def draw_count(self) -> int:
+        """Draws of the posterior; 0 if parameters are as they are."""
+        return len(next(iter(self.draws.values()), ()))
+
     @property
     def arms(self) -> tuple[Product, ...]:
         """The product, then its comparators, each name once."""
@@ -338,6 +364,7 @@ class Settings(Section):
                     f"product and a comparator are both named {other.name!r} but differ: give yours another name with "
                     f"product.name=my_{other.name}"
                 )
+        self._check_draws()
         self._check_plans()
         self._check_history()
         capacity = self.biology.leukaemia.carrying_capacity_cells
@@ -348,6 +375,19 @@ class Settings(Section):
                 "the second"
             )
         return self
+
+    def _check_draws(self) -> None:
+        """Refuse draws of what is no parameter, or of values that it cannot have."""
+        rows = {r.path: r for r in [*parameter_rows(self.biology), *parameter_rows(self.clinic, "clinic")]}
+        for path, values in self.draws.items():
+            if path not in rows:
+                raise ValueError(f"draws={path!r} is no parameter row. {suggest(path, tuple(rows))}")
+            low, high = rows[path].allowed
+            if len(values) != self.draw_count or not all(low <= v <= high for v in values):
+                raise ValueError(
+                    f"draws.{path}: {len(values)} values from {min(values, default=math.nan):g} to "
+                    f"{max(values, default=math.nan):g}; give {self.draw_count} between {low:g} and {high:g}"
+                )
 
     def _check_plans(self) -> None:
         """Refuse what is planned and can never happen."""

@@ -53,6 +53,8 @@ def run_patient(index: int, settings: Settings) -> tuple[list[dict[str, Any]], l
 
     The leukaemia is grown once: every product meets the same clones.
     """
+    draw = {"draw": index % settings.draw_count} if settings.draws else {}
+    settings = settings.drawn(index)
     fraction, settings = settings.sample_fraction, settings.sampled()
     patient = sample_patient(index, settings.seed, settings.cohort, settings.biology)
     leukaemia = grow_leukaemia(patient, settings.engine)
@@ -67,7 +69,7 @@ def run_patient(index: int, settings: Settings) -> tuple[list[dict[str, Any]], l
             engine=settings.engine,
             leukaemia=leukaemia,
         )
-        head = {"patient": index, "arm": product.name, "sample_fraction": fraction} | patient.covariates()
+        head = {"patient": index, "arm": product.name} | draw | {"sample_fraction": fraction} | patient.covariates()
         rows.append(head | patient_row(path, settings.clinic, settings.follow_up_days, settings.regimen.transplant))
         if index < settings.trajectories.patients:
             courses.append(course(path, settings.trajectories.every_days))

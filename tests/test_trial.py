@@ -18,7 +18,7 @@ from escape_abm.endpoints import MECHANISMS, RELAPSE_KINDS
 from escape_abm.parameters import route_names
 from escape_abm.products import Product
 from escape_abm.regimen import Regimen
-from escape_abm.settings import COMPARED, PHENOTYPES, SHARES, Engine, Settings
+from escape_abm.settings import COMPARED, MEDIANS, PHENOTYPES, SHARES, Engine, Settings
 from escape_abm.simulation import simulate
 from escape_abm.states import State, alphabet_of
 from escape_abm.survival import paired_difference
@@ -78,10 +78,11 @@ def test_summary_table(result: TrialResult) -> None:
     assert list(s.columns) == ["arm", "endpoint", "month", "estimate", "lower", "upper", "n"]
     assert set(s["endpoint"]) == ENDPOINTS
     assert set(s["month"].dropna()) == {1, 3, 6, 12}
-    shares = {*SHARES, *PHENOTYPES, "mrd_negative_ngs"}
+    shares = {*SHARES, *PHENOTYPES, *MEDIANS, "mrd_negative_ngs"}
     assert set(s.loc[s["month"].isna(), "endpoint"]) == shares - set(AT_ASSESSMENT)
-    known = s.dropna(subset=["estimate"])
+    known = s.dropna(subset=["estimate", "lower"])
     assert ((known["lower"] <= known["estimate"]) & (known["estimate"] <= known["upper"])).all()
+    known = known[~known["endpoint"].isin(list(MEDIANS))]
     assert known[["lower", "upper"]].apply(lambda c: c.between(0, 1)).all(axis=None)
 
 
@@ -118,6 +119,11 @@ def test_summary_of_hand_made_patients() -> None:
             "day_watched": [366.0, 100.0, 50.0, 366.0, 28.0],
             "day_car_t_lost": [nan, nan, nan, 90.0, nan],
             "day_b_cell_recovery": [nan, nan, nan, 80.0, nan],
+            "car_t_fold_expansion": [10.0, 1000.0, nan, 100.0, 1.0],
+            "day_car_t_peak": [9.0, 10.0, 11.0, 12.0, 13.0],
+            "car_t_peak_cells": [1, 2, 3, 4, 5],
+            "car_t_fraction_day_90": [0.1, nan, nan, 0.3, nan],
+            "car_t_fraction_day_360": [nan] * 5,
         }
     )
     assert causes_of_failure(p[p["complete_remission"]])["cause"].tolist() == [0, 1, 4, 0]
@@ -128,6 +134,10 @@ def test_summary_of_hand_made_patients() -> None:
     assert shares["crs_any_grade"] == 3 / 5
     seen = {name for name in PHENOTYPES if shares[name] == 1}  # of the one relapse
     assert seen == {"relapse_cd19neg_cd22pos", "relapse_cd19neg", "relapse_antigen_negative"}
+    assert shares["median_car_t_fold_expansion"] == 55
+    assert shares["median_day_car_t_peak"] == 11
+    assert shares["median_car_t_fraction_day_90"] == pytest.approx(0.2)
+    assert math.isnan(shares["median_car_t_fraction_day_360"])
     assert s["complete_remission", 1] == 4 / 5
     assert s["mrd_negative", 1] == 3 / 5
     assert s["mrd_negative_ngs", 1] == 1 / 5

@@ -1,0 +1,306 @@
+"""Calibration: the emulator finds a known surface, the likelihood is as stated, posteriors cover what made the data."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from scipy import integrate, stats
+from scipy.special import expit
+
+from escape_abm import calibration, run_trial
+from escape_abm.analysis import Reading, among_draws, read
+from escape_abm.calibration import Data, Free, design, free_parameters, log_likelihood, sample_posterior, targets_of
+from escape_abm.config import compose
+from escape_abm.emulator import Emulator, features, fit_emulator
+from escape_abm.parameters import InputError, parameter_rows, replace
+from escape_abm.settings import Settings, make_settings
+
+Floats = NDArray[np.float64]
+
+FALSE_ALARM = 1e-4
+SHARE, MEDIAN = np.array([True]), np.array([False])
+
+
+def surface(x: Floats) -> Floats:
+    """Logits that are a quadratic of two parameters."""
+    u, v = 2 * x[:, 0] - 1, 2 * x[:, 1] - 1
+    return -0.5 + 1.5 * u - 0.8 * v + 0.7 * u * v - 0.4 * v**2
+
+
+def shares(x: Floats, n: int, seed: int, extra: float = 0.0) -> tuple[Floats, Floats]:
+    rng = np.random.default_rng(seed)
+    p = expit(surface(x) + extra * rng.standard_normal(len(x)))
+    return (rng.binomial(n, p) / n)[:, None], np.full((len(x), 1), float(n))
+
+
+@pytest.mark.statistical
+def test_emulator_finds_a_quadratic() -> None:
+    x = design(400, 2, 1)
+    emulator = fit_emulator(x, *shares(x, 30, 2), SHARE)
+    new = design(256, 2, 7)
+    off = emulator.predict(new)[:, 0] - surface(new)
+    assert np.abs(off).mean() < 0.1  # 12 000 patients tell 6 coefficients to about 0.05
+    assert emulator.lack_of_fit[0] < 0.2
+
+
+@pytest.mark.statistical
+def test_emulator_sees_its_lack_of_fit() -> None:
+    """Runs that scatter by 0.6 about the surface beyond sampling: found, not taken for noise."""
+    x = design(600, 2, 1)
+    assert fit_emulator(x, *shares(x, 100, 3, extra=0.6), SHARE).lack_of_fit[0] == pytest.approx(0.6, abs=0.12)
+    logs = surface(x) + np.random.default_rng(1).normal(0, np.hypot(0.1, 0.3), len(x))
+    fitted = fit_emulator(x, logs[:, None], np.full((len(x), 1), 0.1**-2), MEDIAN)
+    assert fitted.lack_of_fit[0] == pytest.approx(0.3, abs=0.05)
+
+
+def test_an_endpoint_that_hardly_any_run_can_tell_judges_nothing() -> None:
+    x = design(64, 2, 1)
+    estimates, n = shares(x, 30, 2)
+    n[10:] = 0
+    emulator = fit_emulator(x, estimates, n, SHARE)
+    assert np.isinf(emulator.lack_of_fit[0])
+    data = Data(np.array([3.0]), np.array([10.0]), np.array([math.nan]), np.array([math.nan]), np.ones(1), SHARE)
+    assert log_likelihood(emulator.predict(x), emulator.lack_of_fit, data).tolist() == [[0.0]] * 64
+
+
+def test_likelihood_is_binomial_about_a_normal_logit() -> None:
+    """Against numerical integration; and normal for medians."""
+    k, n, sd = 7.0, 20.0, 0.5
+    data = Data(np.array([k]), np.array([n]), np.array([math.nan]), np.array([math.nan]), np.ones(1), SHARE)
+    best = stats.binom.logpmf(k, n, k / n)
+    for logit in (-3.0, -0.6, 1.0):
+        exact, _ = integrate.quad(
+            lambda z, m=logit: stats.binom.pmf(k, n, expit(m + sd * z)) * stats.norm.pdf(z), -9, 9
+        )
+        found = log_likelihood(np.array([[logit]]), np.array([sd]), data)[0, 0]
+        assert found == pytest.approx(math.log(exact) - best, abs=1e-3)
+    at = log_likelihood(np.array([[math.log(k / n / (1 - k / n))]]), np.zeros(1), data)
+    assert at[0, 0] == pytest.approx(0, abs=1e-12)
+    median = Data(np.array([0.5]), np.ones(1), np.array([2.0]), np.array([0.3]), np.array([0.5]), MEDIAN)
+    off = log_likelihood(np.array([[2.5]]), np.array([0.4]), median)
+    assert off[0, 0] == pytest.approx(0.5 * -0.5 * (0.5 / 0.5) ** 2)
+
+
+def test_nothing_published_is_certain() -> None:
+    """None of 20 and all of 20 have a likelihood at every share."""
+    logits = np.array([[-3.0, 3.0]])
+    none = np.full(2, math.nan)
+    data = Data(np.array([0.0, 20.0]), np.full(2, 20.0), none, none, np.ones(2), np.ones(2, dtype=bool))
+    assert log_likelihood(logits, np.zeros(2), data)[0] == pytest.approx([20 * math.log(expit(3))] * 2)
+
+
+# ------------------------------------------------------------------------------------------------------ coverage
+
+TWO = (Free("a", 0.0, 1.0, False), Free("b", 1.0, 100.0, True))
+
+
+def coverage(distrust: float, replicates: int = 60) -> float:
+    """Of trials simulated at parameters drawn from the prior: how often the 80 % intervals hold those.
+
+    `distrust` multiplies the published numbers of patients in the likelihood: 1 is right.
+    """
+    x = design(256, 2, 1)
+    slopes = np.array([[1.5, -0.8], [-1.0, -1.2], [0.3, 1.6]])  # three endpoints
+    rng = np.random.default_rng(3)
+
+    def logits(places: Floats) -> Floats:
+        return -0.4 + (2 * places - 1) @ slopes.T
+
+    n = np.full((len(x), 3), 40.0)
+    emulator = fit_emulator(x, rng.binomial(40, expit(logits(x))) / 40, n, np.ones(3, dtype=bool))
+    held, none = 0, np.full(3, math.nan)
+    for i in range(replicates):
+        truth = rng.random(2)
+        patients = np.array([25, 60, 100])
+        events = rng.binomial(patients, expit(logits(truth[None]))[0])
+        data = Data(distrust * events, distrust * patients, none, none, np.ones(3), np.ones(3, dtype=bool))
+        found = sample_posterior(emulator, data, 2, 0.0, i, steps=160, draws=400)
+        low, high = np.percentile(found.x, [10, 90], axis=0)
+        held += int(((low <= truth) & (truth <= high)).sum())
+    return held / (2 * replicates)
+
+
+@pytest.mark.statistical
+@pytest.mark.slow
+def test_posteriors_cover_what_made_the_data() -> None:
+    """80 % of 80 % intervals hold the truth; were the trials taken to be nine times as large, far fewer would."""
+    n = 120
+    error = math.sqrt(2 * 0.8 * 0.2 / n)  # two parameters of one data set are not independent: at worst, half of them
+    limit = stats.norm.isf(FALSE_ALARM / 2)
+    assert abs(coverage(1.0) - 0.8) < limit * error
+    assert coverage(9.0) < 0.8 - limit * error
+
+
+# ----------------------------------------------------------------------------------------------------- the whole fit
+
+SMALL = (
+    "calibration.waves=[24,6]", "calibration.patients=5", "calibration.steps=200", "calibration.draws=50", "workers=2",
+    "calibration.trials=[cd22_fry,tisagenlecleucel_real_world]",
+)  # fmt: skip
+
+
+def small(*more: str) -> tuple[Settings, dict[str, Settings]]:
+    settings = compose([*SMALL, *more], "calibrate")
+    assert settings.calibration is not None
+    return settings, {name: compose([f"trial={name}"], "published") for name in settings.calibration.trials}
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[calibration.Fit, Path]:
+    settings, trials = small()
+    keep = tmp_path_factory.mktemp("fit")
+    return calibration.calibrate(settings, trials, keep), keep
+
+
+def test_a_killed_fit_ends_with_the_same_posterior(fitted: tuple[calibration.Fit, Path]) -> None:
+    """Some of its runs are there, one half-written; the others are run again."""
+    first, keep = fitted
+    settings, trials = small()
+    kept = sorted(keep.glob("*.json"))
+    assert len(kept) == 30
+    for path in kept[10:26]:
+        path.unlink()
+    (keep / "0_00012.part").write_text("{")
+    ran: list[int] = []
+    again = calibration.calibrate(settings, trials, keep, ran.append)
+    assert sum(ran) == 30
+    assert np.array_equal(first.posterior.x, again.posterior.x)
+    assert np.array_equal(first.estimates, again.estimates, equal_nan=True)
+
+
+def test_runs_of_another_fit_are_refused(fitted: tuple[calibration.Fit, Path]) -> None:
+    settings, trials = small("seed=2")
+    with pytest.raises(InputError, match="a run of another fit"):
+        calibration.calibrate(settings, trials, fitted[1])
+
+
+def test_tables_of_a_fit(fitted: tuple[calibration.Fit, Path]) -> None:
+    found = fitted[0]
+    parameters = found.parameters()
+    assert ((parameters["low"] <= parameters["lower"]) & (parameters["upper"] <= parameters["high"])).all()
+    assert found.predicted()["trial"].tolist() == [t.trial for t in found.targets]
+    assert len(found.draws()) == 50
+    assert len(found.runs()) == 30
+    d = len(found.free)
+    assert len(found.correlations()) == d * (d - 1) / 2
+    settings, _ = small()
+    left_out = calibration.leave_one_out(settings, found)
+    assert len(left_out) == len(found.targets)
+
+
+def test_a_fit_is_a_choice_of_biology(fitted: tuple[calibration.Fit, Path], tmp_path: Path) -> None:
+    found = fitted[0]
+    (tmp_path / "biology").mkdir()
+    (tmp_path / "biology" / "mine.yaml").write_text(found.as_yaml(draws=5))
+    settings = compose(["biology=mine", f"hydra.searchpath=[file://{tmp_path}]"])
+    rows = {r.path: r.value for r in [*parameter_rows(settings.biology), *parameter_rows(settings.clinic, "clinic")]}
+    for path, value in found.middle.items():
+        assert rows[path] == pytest.approx(value, rel=1e-3)
+
+
+def test_values_are_replaced_by_path() -> None:
+    settings = compose(["trial=none"])
+    other = replace(settings, {"biology.antigens.cd22.dim_fold": 0.3, "clinic.assessment_day": 30})
+    assert other.biology.antigens["cd22"].dim_fold == 0.3
+    assert other.clinic.assessment_day == 30
+    assert other.biology.antigens["cd19"] == settings.biology.antigens["cd19"]
+    assert other.model_copy(update={"biology": settings.biology, "clinic": settings.clinic}) == settings
+
+
+def test_figures_of_one_family_share_the_weight_of_one() -> None:
+    trials = {"eliana": compose(["trial=eliana"], "published")}
+    targets = targets_of(trials)
+    alike: dict[tuple[str, str], float] = {}
+    for t in targets:
+        family = next((f for f, its in calibration.FAMILIES.items() if t.point.endpoint in its), "kind")
+        alike[t.point.stratum, family] = alike.get((t.point.stratum, family), 0) + t.weight
+    assert list(alike.values()) == pytest.approx([1.0] * len(alike))
+    assert all(t.patients <= (t.point.n or 79) for t in targets)
+    assert not [t for t in targets_of(trials, ["overall_survival"]) if t.point.endpoint == "overall_survival"]
+
+
+@pytest.mark.parametrize(
+    ("free", "words"),
+    [
+        ({"biology.killing.kill_per_dya": None}, "is no parameter row. Did you mean 'biology.killing.kill_per_day'"),
+        ({"biology.killing.kill_per_day": (3.0, 2.0)}, "the range 3 to 2 must rise"),
+        ({"biology.killing.kill_per_day": (3.0, 200.0)}, "between 0 and 100"),
+        ({"clinic.remission_blast_fraction": None}, "must rise"),
+    ],
+)
+def test_bad_free_parameters_are_refused(free: dict[str, tuple[float, float] | None], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        free_parameters(compose(["trial=none"]), free)
+
+
+def test_ranges_are_flat_on_the_scale_that_fits() -> None:
+    free = free_parameters(
+        compose(["trial=none"]), {"biology.killing.kill_per_day": (0.5, 8.0), "biology.killing.hill": (1, 2)}
+    )
+    assert [f.is_log for f in free] == [True, False]
+    assert [f.value(0.5) for f in free] == pytest.approx([2.0, 1.5])
+    assert TWO[1].value(0.5) == pytest.approx(10)
+
+
+def test_features_are_all_quadratic_terms() -> None:
+    assert features(np.zeros((1, 5))).shape == (1, 5 + 15)
+    empty = Emulator(np.zeros(1), np.zeros((1, 20)), np.zeros(1), SHARE)
+    assert empty.predict(np.zeros((3, 5))).shape == (3, 1)
+
+
+# ------------------------------------------------------------------------------------------- draws of a posterior
+
+
+def drawn(spread: float, size: int = 2000, draws: int = 20) -> pd.DataFrame:
+    """Patients table of a hand-made share whose logit differs by this standard deviation between draws."""
+    rng = np.random.default_rng(5)
+    draw = np.arange(size) % draws
+    p = expit(-1.0 + spread * stats.norm.ppf((np.arange(draws) + 0.5) / draws))
+    return pd.DataFrame({"draw": draw, "had": rng.random(size) < p[draw]})
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("spread", [0.0, 0.5, 1.0])
+def test_intervals_hold_what_is_not_known_of_the_parameters(spread: float) -> None:
+    """The variance on the logit scale is that of sampling and that between draws; the second is found."""
+    table = drawn(spread)
+    reading = Reading(np.ones(len(table), dtype=bool), table["had"].to_numpy().astype(np.int64))
+    found = among_draws(reading, table["draw"].to_numpy(), 0.0)
+    width = math.log(found.upper / (1 - found.upper)) - math.log(found.lower / (1 - found.lower))
+    sampling = 1 / math.sqrt(len(table) * found.estimate * (1 - found.estimate))
+    sd = width / 2 / 1.96
+    assert sd >= 0.99 * sampling
+    assert math.sqrt(max(0.0, sd**2 - sampling**2)) == pytest.approx(spread, abs=0.25)
+    alone = read(reading, 0.0)
+    assert (found.upper - found.lower > 2 * (alone.upper - alone.lower)) == (spread >= 0.5)
+
+
+def test_patients_get_draws_in_turn() -> None:
+    settings = compose(["trial=none", "comparators=none", "product=cd19_fmc63", "cohort.size=4", "workers=1"])
+    path = "biology.leukaemia.net_growth_per_day"
+    data = settings.model_dump() | {"draws": {path: (0.08, 0.15)}}
+    both = make_settings(data)
+    assert [both.drawn(i).biology.leukaemia.net_growth_per_day for i in range(4)] == [0.08, 0.15, 0.08, 0.15]
+    result = run_trial(both)
+    assert result.patients["draw"].tolist() == [0, 1, 0, 1]
+    one = run_trial(replace(settings, {path: 0.15})).patients
+    mine = result.patients.drop(columns="draw")
+    pd.testing.assert_frame_equal(mine[mine["patient"] % 2 == 1], one[one["patient"] % 2 == 1])
+
+
+@pytest.mark.parametrize(
+    ("draws", "words"),
+    [
+        ({"biology.killing.kill": (1.0,)}, "is no parameter row. Did you mean"),
+        ({"biology.killing.kill_per_day": (1.0, 200.0)}, "2 values from 1 to 200; give 2 between 0 and 100"),
+        ({"biology.killing.kill_per_day": (1.0,), "biology.killing.hill": (1.0, 2.0)}, "give 1 between"),
+    ],
+)
+def test_bad_draws_are_refused(draws: dict[str, tuple[float, ...]], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        make_settings(compose(["trial=none"]).model_dump() | {"draws": draws})
