@@ -486,7 +486,7 @@ def calibrate(
             new = design(points, len(free), settings.seed)
         else:
             new = posterior.x[np.random.default_rng([settings.seed, 4, number]).permutation(len(posterior.x))[:points]]
-        done = list(_runs(new, number, free, targets, trials, settings, keep, on_progress))
+        done = list(runs_of_wave(new, number, free, targets, trials, settings, keep, on_progress))
         x, wave = np.vstack([x, new]), np.append(wave, np.full(points, number))
         estimates, n = (np.vstack([old, [d[k] for d in done]]) for k, old in ((0, estimates), (1, n)))
         if emulator is not None and number == len(how.waves) - 1:
@@ -511,7 +511,7 @@ def _fit_near(x: Floats, estimates: Floats, n: Floats, before: Emulator | None, 
     return fit_emulator(x[near], estimates[near], n[near], data.is_share)
 
 
-def _runs(
+def runs_of_wave(
     new: Floats, wave: int, free: Sequence[Free], targets: Sequence[Target], trials: Mapping[str, Settings],
     settings: Settings, keep: Path, on_progress: Callable[[int], None] | None,
 ) -> Iterator[tuple[Floats, Floats]]:  # fmt: skip

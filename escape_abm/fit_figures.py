@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from escape_abm.figures import BLACK, BLUE, GREY, STYLE, VERMILION, canvas
@@ -24,6 +25,11 @@ ABBREVIATED = {
     "_molecules": "", "_fraction": "", "_cells": "", "_per_day": " /d", "_per_division": " /division", "_": " ",
     "cd19.": "CD19 ", "cd22.": "CD22 ", " sigma": " (spread)",
 }  # fmt: skip
+OUTCOME_NAMES = {
+    "complete_remission": "remission",
+    "cumulative_incidence_antigen_negative": "antigen-negative\nrelapse",
+    "cumulative_incidence_antigen_positive": "antigen-positive\nrelapse",
+}
 
 
 def short_name(path: str) -> str:
@@ -100,3 +106,52 @@ def emulated(found: Fit) -> tuple[Figure, pd.DataFrame]:
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(PercentFormatter(1))
     return figure, table
+
+
+def indices(table: pd.DataFrame, labels: dict[str, str]) -> tuple[Figure, pd.DataFrame]:
+    """Total Sobol indices: a row for each parameter, a column for each product, a panel for each outcome."""
+    wide = table.pivot(index="path", columns=["endpoint", "arm"], values="total")
+    sign = table.pivot(index="path", columns=["endpoint", "arm"], values="direction")
+    order = wide.max(axis=1).sort_values(ascending=False).index
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(0.21 * len(order) + 1.9, 1, len(OUTCOME_NAMES), sharey=True)
+        for ax, (endpoint, name) in zip(axes.flat, OUTCOME_NAMES.items(), strict=True):
+            its, ways = wide[endpoint].loc[order, list(labels)], sign[endpoint].loc[order, list(labels)]
+            image = ax.imshow(its, cmap="cividis_r", vmin=0, vmax=1, aspect="auto")
+            for (y, x), value in np.ndenumerate(its.to_numpy()):
+                if value >= 0.03:
+                    color = "white" if value > 0.5 else BLACK
+                    ax.text(
+                        x, y, "+" if ways.iloc[y, x] > 0 else "−", ha="center", va="center", color=color, fontsize=7
+                    )
+            ax.set_xticks(range(len(labels)), list(labels.values()), rotation=60, ha="right", rotation_mode="anchor")
+            ax.set_yticks(range(len(order)), [short_name(path) for path in order])
+            ax.set_title(name)
+            ax.tick_params(length=0)
+        bar = figure.colorbar(image, ax=axes, shrink=0.5, pad=0.01)
+        bar.set_label("share of the variance that the parameter\nhas a part in (total Sobol index)")
+    return figure, table
+
+
+def tornado(table: pd.DataFrame, arm: str, labels: dict[str, str], most: int = 12) -> tuple[Figure, pd.DataFrame]:
+    """The parameters that matter most under one product: total index, and the part that each has alone."""
+    mine = table[table["arm"] == arm]
+    order = mine.groupby("path")["total"].max().sort_values(ascending=False).head(most).index[::-1]
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(0.2 * len(order) + 1.2, 1, len(OUTCOME_NAMES), sharey=True, sharex=True)
+        for ax, (endpoint, name) in zip(axes.flat, OUTCOME_NAMES.items(), strict=True):
+            its = mine[mine["endpoint"] == endpoint].set_index("path").loc[order]
+            colors = [VERMILION if d > 0 else BLUE for d in its["direction"]]
+            hatches = ["" if d > 0 else "////" for d in its["direction"]]
+            ax.barh(range(len(order)), its["total"], color=colors, alpha=0.45, hatch=hatches, edgecolor="white")
+            ax.barh(range(len(order)), its["first"].clip(lower=0), height=0.3, color=BLACK)
+            ax.set_title(name)
+            ax.set_xlabel("share of variance")
+        axes.flat[0].set_yticks(range(len(order)), [short_name(path) for path in order])
+        handles = [
+            Patch(color=VERMILION, alpha=0.45, label="more of it, more often"),
+            Patch(facecolor=BLUE, alpha=0.45, hatch="////", edgecolor="white", label="more of it, less often"),
+            Patch(color=BLACK, label="by itself alone"),
+        ]
+        figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False, title=labels[arm])
+    return figure, mine

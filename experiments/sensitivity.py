@@ -1,0 +1,50 @@
+"""Which parameter decides which relapse, under which product?
+
+python experiments/sensitivity.py [calibration.KEY=value] [product=NAME] [cohort=NAME]
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from escape_abm.config import launch
+
+if TYPE_CHECKING:
+    from escape_abm.settings import Settings
+
+
+def decide(settings: Settings, folder: Path) -> None:
+    """Run, find the indices, draw, write, and say where it is."""
+    # Imported here so that --help and shell completion answer at once.
+    from escape_abm import figures, fit_figures, report, results, sensitivity
+
+    began = time.perf_counter()
+    assert settings.calibration is not None
+    runs = sum(settings.calibration.waves)
+    with report.progress(f"runs of {len(settings.arms)} products", runs) as advance:
+        table = sensitivity.sensitivity(settings, folder / ".runs", advance)
+    labels = {arm.name: arm.label for arm in settings.arms}
+    pictures = {
+        "sensitivity": fit_figures.indices(table, labels),
+        "tornado": fit_figures.tornado(table, settings.product.name, labels),
+    }
+    for figure, _ in pictures.values():
+        figures.stamp(figure, report.about(settings, f"{runs} runs of {settings.calibration.patients} patients"))
+    results.write_run(folder, settings, {"sensitivity.csv": table}, pictures, time.perf_counter() - began)
+    report.where(folder, "figures/sensitivity.png first; sensitivity.csv for every index")
+
+
+def check(settings: Settings) -> None:
+    """Whether there are parameters to vary."""
+    from escape_abm.calibration import free_parameters
+    from escape_abm.parameters import InputError
+
+    if settings.calibration is None:
+        raise InputError("calibration: is missing; run this experiment with its own configuration")
+    free_parameters(settings, settings.calibration.free)
+
+
+if __name__ == "__main__":
+    launch(decide, config_name="sensitivity", check=check)
