@@ -20,11 +20,8 @@ if TYPE_CHECKING:
 
 COLUMNS = 4
 PAIRS = 6
-ABBREVIATED = {
-    "biology.": "", "antigens.": "", "clinic.": "", "leukaemia.": "", "killing.": "", "car_t.": "", "host.": "",
-    "_molecules": "", "_fraction": "", "_cells": "", "_per_day": " /d", "_per_division": " /division", "_": " ",
-    "cd19.": "CD19 ", "cd22.": "CD22 ", " sigma": " (spread)",
-}  # fmt: skip
+SECTIONS = ("biology.", "clinic.", "antigens.", "leukaemia.", "killing.", "car_t.", "host.")
+UNITS = {"_per_day": " /d", "_per_division": " /division", "_cells": "", "_molecules": "", "_sigma": " (spread)"}
 OUTCOME_NAMES = {
     "complete_remission": "remission",
     "cumulative_incidence_antigen_negative": "antigen-negative\nrelapse",
@@ -34,9 +31,21 @@ OUTCOME_NAMES = {
 
 def short_name(path: str) -> str:
     """A parameter's path as a reader would call it."""
-    for old, new in ABBREVIATED.items():
-        path = path.replace(old, new)
-    return path
+    for section in SECTIONS:
+        path = path.removeprefix(section)
+    ending = ""
+    for unit, shown in (*UNITS.items(), *UNITS.items()):  # a spread has the unit of its row before it
+        if path.endswith(unit):
+            path, ending = path.removesuffix(unit), shown + ending
+    for name, shown in (
+        ("cd19.", "CD19 "),
+        ("cd22.", "CD22 "),
+        ("car_t", "CAR T"),
+        ("b_cell", "B cell"),
+        ("crs", "CRS"),
+    ):
+        path = path.replace(name, shown)
+    return path.replace("_", " ") + ending
 
 
 def prior_and_posterior(found: Fit) -> tuple[Figure, pd.DataFrame]:
@@ -110,17 +119,17 @@ def emulated(found: Fit) -> tuple[Figure, pd.DataFrame]:
 
 def indices(table: pd.DataFrame, labels: dict[str, str]) -> tuple[Figure, pd.DataFrame]:
     """Total Sobol indices: a row for each parameter, a column for each product, a panel for each outcome."""
-    wide = table.pivot(index="path", columns=["endpoint", "arm"], values="total")
-    sign = table.pivot(index="path", columns=["endpoint", "arm"], values="direction")
+    wide: Any = table.pivot(index="path", columns=["endpoint", "arm"], values="total")
+    sign: Any = table.pivot(index="path", columns=["endpoint", "arm"], values="direction")
     order = wide.max(axis=1).sort_values(ascending=False).index
     with mpl.rc_context(STYLE):
         figure, axes = canvas(0.21 * len(order) + 1.9, 1, len(OUTCOME_NAMES), sharey=True)
         for ax, (endpoint, name) in zip(axes.flat, OUTCOME_NAMES.items(), strict=True):
             its, ways = wide[endpoint].loc[order, list(labels)], sign[endpoint].loc[order, list(labels)]
-            image = ax.imshow(its, cmap="cividis_r", vmin=0, vmax=1, aspect="auto")
+            image = ax.imshow(its, cmap="Blues", vmin=0, vmax=float(wide.max(axis=None)), aspect="auto")
             for (y, x), value in np.ndenumerate(its.to_numpy()):
                 if value >= 0.03:
-                    color = "white" if value > 0.5 else BLACK
+                    color = "white" if value > 0.6 * wide.max(axis=None) else BLACK
                     ax.text(
                         x, y, "+" if ways.iloc[y, x] > 0 else "−", ha="center", va="center", color=color, fontsize=7
                     )

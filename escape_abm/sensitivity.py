@@ -49,7 +49,8 @@ def sensitivity(settings: Settings, keep: Path, on_progress: Callable[[int], Non
     how = settings.calibration
     if how is None:
         raise InputError("calibration: is missing; say which parameters are free, and how many runs")
-    free = free_parameters(settings, how.free)
+    # What the clinic's rows decide is how relapse is read and how long patients live with it.
+    free = free_parameters(settings, {p: ends for p, ends in how.free.items() if p.startswith("biology.")})
     arms = {a.name: settings.model_copy(update={"product": a, "comparators": {}}) for a in settings.arms}
     month = settings.follow_up_months
     points = [Published(endpoint=e, month=month, estimate=0.5, n=1, source="assumed") for e in ENDPOINTS]
