@@ -211,7 +211,8 @@ def sample_patient(index: int, seed: int, cohort: Cohort, biology: Biology) -> P
     spreads = c.engrafted_fraction_sigma, k.kill_per_day_sigma, c.effector_to_memory_per_day_sigma
     engrafted, potency, memory = (math.exp(sigma * rng.standard_normal()) for sigma in spreads)
     car_t["engrafted_fraction"] = min(1.0, c.engrafted_fraction * engrafted)
-    killing["kill_per_day"] = k.kill_per_day * potency
+    for rate in ("kill_per_day", "kills_per_car_t_per_day"):
+        killing[rate] = getattr(k, rate) * potency
     car_t["effector_to_memory_per_day"] = c.effector_to_memory_per_day * memory
     return Patient(
         index=index,

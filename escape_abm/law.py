@@ -96,6 +96,7 @@ class Rates(NamedTuple):
     rejection: NDArray[np.float64]  # (C,) extra loss of cells that the patient rejects
     graft: float  # kill hazard of every leukaemic cell in the marrow by a donor's graft
     lymphopenia_independent: float
+    homeostatic: float
     stimulation_half: float
     t_cell_capacity: float
     t_cell_nadir: float
@@ -172,6 +173,7 @@ def make_rates(biology: Biology, classes: tuple[CarClass, ...] = (), infused: bo
         rejection=np.zeros(n_classes),
         graft=0.0,
         lymphopenia_independent=c.lymphopenia_independent_fraction,
+        homeostatic=c.homeostatic_fraction,
         stimulation_half=c.stimulation_half_cells,
         t_cell_capacity=biology.host.t_cell_capacity_cells,
         t_cell_nadir=biology.host.t_cell_nadir_cells,
@@ -375,10 +377,14 @@ def leave_hazard(rates: Rates, around: Surroundings, state: int) -> float:
 
 @njit(cache=True)
 def effector_birth(rates: Rates, around: Surroundings, car_class: int) -> float:
-    """Division of an effector: rho a (w0 + (1 - w0) l)."""
-    w0 = rates.lymphopenia_independent
-    stimulated = rates.effector_division[car_class] * around.activation[car_class]
-    return stimulated * (w0 + (1.0 - w0) * around.lymphopenia)
+    """Division of an effector: rho (a w0 + (1 - w0) l (a + h (1 - a))).
+
+    In a lymphopenic host a share h of division needs no antigen (homeostatic cytokines; kimmel2021 lets all of it).
+    """
+    w0, a = rates.lymphopenia_independent, around.activation[car_class]
+    most = rates.effector_division[car_class]
+    homeostatic = most * (1.0 - w0) * around.lymphopenia * rates.homeostatic * (1.0 - a)
+    return most * a * (w0 + (1.0 - w0) * around.lymphopenia) + homeostatic
 
 
 @njit(cache=True)

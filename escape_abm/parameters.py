@@ -294,6 +294,15 @@ class CarT(Section):
     lymphopenia_independent_fraction: float = row(
         0.47, "fraction", (0, 1), (0, 1), START, "C", "Share of division that needs no lymphopenia."
     )
+    homeostatic_fraction: float = row(
+        0.0,
+        "fraction",
+        (0, 1),
+        (0, 1),
+        "assumed",
+        "C",
+        "Share of division in a lymphopenic host that needs no antigen (all of it in the model of kimmel2021).",
+    )
     stimulation_half_cells: float = row(
         1.7e9, "cells", (1, 1e15), (1e9, 8e11), START, "C", "Antigen seen (cells) that gives half the stimulation."
     )

@@ -140,6 +140,24 @@ def test_lymphopenia_and_recovery() -> None:
     assert law.lymphopenia(late, 1e9, host.t_cell_nadir_cells, host.t_cell_capacity_cells) == 0
 
 
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_lymphopenia_drives_division_without_antigen(products: dict[str, Product], share: float) -> None:
+    """Without a target in sight a share of it is left, until T cells are back; at saturation nothing changes."""
+    car_t = BIOLOGY.car_t.model_copy(update={"homeostatic_fraction": share, "lymphopenia_independent_fraction": 0.2})
+    biology = BIOLOGY.model_copy(update={"car_t": car_t})
+    rates = make_rates(biology, car_classes(products["cd19_fmc63"], BIOLOGY.antigens), infused=True)
+    none, few = np.zeros(len(LETTERS), dtype=np.int64), np.ones((1, 3), dtype=np.int64)
+    most = car_t.effector_division_per_day
+
+    def division(b_cells: float, days: float) -> float:
+        return law.effector_birth(rates, law.surroundings(rates, none, few, b_cells, days), 0)
+
+    assert division(0.0, 0.0) == pytest.approx(most * 0.8 * share, rel=1e-6)
+    assert division(1e30, 0.0) == pytest.approx(most, rel=1e-6)
+    assert division(0.0, 1e9) == 0
+    assert division(1e30, 1e9) == pytest.approx(most * 0.2, rel=1e-6)
+
+
 @pytest.mark.parametrize("tolerance", [0.1, 0.5])
 def test_ticks_are_powers_of_two(tolerance: float) -> None:
     for fastest in (0.0, 0.01, 0.3, 1.0, 2.9, 40.0):

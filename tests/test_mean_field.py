@@ -68,6 +68,7 @@ FIXED = {
     "car_t.memory_fraction": 0.3,
     "car_t.effector_division_per_day": 0.9,
     "car_t.lymphopenia_independent_fraction": 0.47,
+    "car_t.homeostatic_fraction": 0.3,
     "car_t.stimulation_half_cells": 1.7e9,
     "car_t.memory_activation_per_day": 0.5,
     "car_t.memory_loss_per_day": 0.02,
