@@ -288,7 +288,14 @@ class CarT(Section):
         0.3, "fraction", (0, 1), (0.02, 0.6), START, "C", "Memory cells in the infused product."
     )
     effector_division_per_day: float = row(
-        1.03, "1/d", (0, 5), (0.9, 1.75), START, "C", "Divisions of a fully stimulated effector in a lymphopenic host."
+        1.03,
+        "1/d",
+        (0, 5),
+        (0.9, 3),
+        START,
+        "C",
+        "Divisions of a fully stimulated effector in a fully lymphopenic host. Fits without lymphopenia: 0.9 to 1.75; "
+        "here lymphopenia halves it within five days (kimmel2021).",
     )
     effector_division_per_day_sigma: float = spread(0.55, START)
     lymphopenia_independent_fraction: float = row(
