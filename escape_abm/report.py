@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -187,3 +187,31 @@ def show_prevented(table: pd.DataFrame, labels: dict[str, str], reference: str) 
         share = _in_line(Estimate(row.estimate, row.lower, row.upper, row.relapses)) if row.relapses else "-"
         lines.add_row(labels[row.arm], str(row.relapses), str(row.prevented), share, str(row.caused))
     console.print(lines)
+
+
+def say(text: str) -> None:
+    """Print a line as it is."""
+    Console().print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """A time that a person can plan with."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def show_sweep(folder: Path, jobs: int, counts: Mapping[str, int], new: int, failed: list[dict[str, Any]]) -> None:
+    """Print how a sweep ended and where it is; the last lines name the jobs that failed."""
+    over = counts.get("done", 0) + counts.get("found", 0)
+    say(f"{over} of {jobs} jobs are done, {new} of them computed now")
+    if counts.get("found"):
+        say(f"  {counts['found']} were found finished in other folders, which jobs.csv names")
+    where(folder, "summary.csv and patients.parquet for all jobs together; jobs.csv for each")
+    if counts.get("missing"):
+        say(f"{counts['missing']} jobs were not run: the same command goes on with them")
+    if failed:
+        say(f"\n{len(failed)} of {jobs} jobs failed (error.txt in the folder); the same command tries them again:")
+    for line in failed:
+        say(f"  job {line['job']} ({line['overrides']}) in {line['folder']}: {line['error']}")
