@@ -7,7 +7,7 @@ contrasts and the comparison with published trials all read the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,15 +17,18 @@ from numpy.typing import NDArray
 from escape_abm.endpoints import RELAPSE_KINDS
 from escape_abm.settings import DAYS_PER_MONTH
 from escape_abm.survival import (
+    Difference,
     Estimate,
+    Measured,
     chance_of_none,
-    cumulative_incidence_at,
+    cumulative_incidence_at_each,
+    measured_proportion,
     paired_difference,
     pairs_to_tell_apart,
     patients_to_see_one,
     patients_to_tell_apart,
     proportion,
-    survival_at,
+    survival_at_each,
 )
 
 MONTHS = (1, 3, 6, 12, 18, *range(24, 241, 12))
@@ -123,13 +126,18 @@ def readings(p: pd.DataFrame) -> dict[str, Reading]:
 
 def read(reading: Reading, day: float) -> Estimate:
     """The estimate of one reading on a day (which a share of patients does not depend on), with its 95 % interval."""
+    return read_each(reading, [day])[0].estimate
+
+
+def read_each(reading: Reading, at_days: Sequence[float]) -> list[Measured]:
+    """`read` on several days, with standard errors."""
     cause = reading.cause[reading.of]
     if reading.days is None:
-        return proportion(int((cause == 1).sum()), cause.size)
+        return [measured_proportion(int((cause == 1).sum()), cause.size)] * len(at_days)
     days = reading.days[reading.of]
     if reading.survival:
-        return survival_at(days, cause == 1, day)
-    return cumulative_incidence_at(days, cause, 1, day)
+        return survival_at_each(days, cause == 1, at_days)
+    return cumulative_incidence_at_each(days, cause, 1, at_days)
 
 
 def estimate(patients: pd.DataFrame, arm: str, endpoint: str, month: float) -> Estimate:
@@ -140,15 +148,16 @@ def estimate(patients: pd.DataFrame, arm: str, endpoint: str, month: float) -> E
 def summarise(
     patients: pd.DataFrame, arms: Iterable[str], follow_up_months: float, assessment_month: int = 1
 ) -> pd.DataFrame:
-    """Endpoints of each arm with 95 % intervals: `arm, endpoint, month, estimate, lower, upper, n`."""
+    """Endpoints of each arm with 95 % intervals: `arm, endpoint, month, estimate, lower, upper, n, standard_error`."""
     lines = []
     for arm in arms:
         for endpoint, reading in readings(patients[patients["arm"] == arm]).items():
-            months: Iterable[float] = months_of(follow_up_months)
+            months: Sequence[float] = months_of(follow_up_months)
             if reading.days is None:
                 months = [assessment_month if endpoint in AT_ASSESSMENT else math.nan]
-            lines += [(arm, endpoint, month, *read(reading, month * DAYS_PER_MONTH)) for month in months]
-    return pd.DataFrame(lines, columns=["arm", "endpoint", "month", "estimate", "lower", "upper", "n"])
+            found = read_each(reading, [month * DAYS_PER_MONTH for month in months])
+            lines += [(arm, endpoint, m, *one, error) for m, (one, error) in zip(months, found, strict=True)]
+    return pd.DataFrame(lines, columns=["arm", "endpoint", "month", *Estimate._fields, "standard_error"])
 
 
 def prevented(patients: pd.DataFrame, reference: str) -> pd.DataFrame:
@@ -217,7 +226,8 @@ def contrast(
     same precision.
 
     Returns:
-        `arm, reference, endpoint, month, difference, lower, upper, n, unpaired_n`.
+        `arm, reference, endpoint, month, difference, lower, upper, n, unpaired_n, standard_error, within_error`; the
+        last is true where the Monte Carlo error exceeds the difference.
     """
     names = list(arms)
     month = max(months_of(follow_up_months), default=math.nan)
@@ -245,5 +255,6 @@ def contrast(
         for endpoint, values in outcomes(arm).items():
             at = assessment_month if endpoint in ("complete_remission", "mrd_negative") else month
             lines.append((arm, names[0], endpoint, at, *paired_difference(values, first[endpoint])))
-    columns = ["arm", "reference", "endpoint", "month", "difference", "lower", "upper", "n", "unpaired_n"]
-    return pd.DataFrame(lines, columns=columns)
+    table = pd.DataFrame(lines, columns=["arm", "reference", "endpoint", "month", *Difference._fields])
+    table["within_error"] = table["standard_error"] > table["difference"].abs()
+    return table

@@ -90,7 +90,7 @@ def show(result: TrialResult, settings: Settings, folder: Path) -> None:
         }
         for name in columns:
             table.add_column(name, justify="right", no_wrap=True)
-        estimates = {line[:3]: Estimate(*line[3:]) for line in result.summary.itertuples(index=False, name=None)}
+        estimates = {line[:3]: Estimate(*line[3:7]) for line in result.summary.itertuples(index=False, name=None)}
         for arm in settings.arms:
             read = [estimates[arm.name, endpoint, month] for endpoint, month in columns.values()]
             table.add_row(arm.name, *map(_cell, read))

@@ -29,7 +29,7 @@ import yaml
 from escape_abm import report
 from escape_abm.designs import Sweep
 from escape_abm.executors import Executor, open_workers
-from escape_abm.identity import NAME, Identity, Index
+from escape_abm.identity import NAME, Earlier, Identity, Index
 from escape_abm.parameters import InputError
 from escape_abm.results import (
     ERROR,
@@ -218,34 +218,48 @@ def in_recorded_order(folder: Path, jobs: list[Job]) -> list[Job]:
 
 def plan(ask: Ask, folder: Path, jobs: list[Job]) -> list[Planned]:
     """What there is of each job, and what is to be done."""
+    if ask.root is None:
+        return [_plan_by_hand(folder, job) for job in jobs]
     here: dict[str, Path] = {}
     if folder.is_dir():
         for place in sorted(folder.iterdir()):
             if known := NAME.search(place.name):
                 here[known[0][1:]] = place
-    index = Index([ask.root or folder])
-    out: list[Planned] = []
+    index, out = Index([ask.root]), []
     for job in jobs:
         name = job.identity.name
         place = here.setdefault(name, folder / f"{job.number}_{name}")
-        there = index.look(job.identity)
-        if (place / PROVENANCE).exists():
-            out.append(Planned(job, place, "done"))
-        elif ask.root and there.finished:
-            out.append(Planned(job, there.finished, "found"))
-        elif (place / ERROR).exists():
-            out.append(Planned(job, place, "failed", "failed before", there.same))
-        else:
-            why = "new"
-            if place.exists():
-                why = "stopped before it was finished"
-            elif there.same:
-                known = NAME.search(there.same.name)
-                why = f"finished with {known['size'] if known else '?'} patients"
-            elif there.other:
-                why = f"done by other code, and is computed beside it: {what_changed(there.other, job.identity)}"
-            out.append(Planned(job, place, "missing", why, there.same))
+        out.append(_planned(job, place, index.look(job.identity)))
     return out
+
+
+def _plan_by_hand(folder: Path, job: Job) -> Planned:
+    """In a folder chosen by hand jobs are named by number; one by other code, or of another size, goes beside it."""
+    place, beside, there = folder / str(job.number), folder / f"{job.number}_{job.identity.name}", Earlier()
+    if (place / PROVENANCE).exists():
+        name = read_provenance(place).get("identity", "")
+        if name != job.identity.name:
+            size_apart = name.split("_")[1:] == job.identity.name.split("_")[1:]
+            there = Earlier(same=place) if size_apart else Earlier(other=place)
+            place = beside
+    return _planned(job, place, there)
+
+
+def _planned(job: Job, place: Path, there: Earlier) -> Planned:
+    if (place / PROVENANCE).exists():
+        return Planned(job, place, "done")
+    if there.finished:
+        return Planned(job, there.finished, "found")
+    if (place / ERROR).exists():
+        return Planned(job, place, "failed", "failed before", there.same)
+    why = "new"
+    if place.exists():
+        why = "stopped before it was finished"
+    elif there.same:
+        why = f"finished with another number of patients, in {there.same}"
+    elif there.other:
+        why = f"done by other code, and is computed beside it: {what_changed(there.other, job.identity)}"
+    return Planned(job, place, "missing", why, there.same)
 
 
 # --------------------------------------------------------------------------------------------------------- the sweep
