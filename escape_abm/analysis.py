@@ -249,7 +249,7 @@ def contrast(
             | {"death": p["day_death"] <= day, "failure_or_death": p["day_event"] <= day}
         )
 
-    first = outcomes(names[0]) if names else {}
+    first = outcomes(names[0]) if names[1:] else {}
     lines = []
     for arm in names[1:]:
         for endpoint, values in outcomes(arm).items():

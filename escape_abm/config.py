@@ -29,7 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import Cohort
 from escape_abm.executors import Executor
-from escape_abm.identity import Earlier, Identity, Index, identify
+from escape_abm.identity import Earlier, Experiment, Identity, Index, identify
 from escape_abm.parameters import Biology, InputError, check, parameter_rows, suggest
 from escape_abm.products import Component, Construct, Product
 from escape_abm.regimen import Regimen
@@ -38,7 +38,7 @@ from escape_abm.settings import Engine, Settings, Trajectories, Trial, make_sett
 if TYPE_CHECKING:  # --help and shell completion answer before pandas and numba are imported
     from escape_abm.designs import Axis
     from escape_abm.results import Run
-    from escape_abm.sweep import Ask, Experiment, Job
+    from escape_abm.sweep import Ask, Job
 
 Gather = Callable[[Path, list[tuple[Settings, Path]]], None]
 Task = Callable[[Settings, "Run"], None]
@@ -321,7 +321,7 @@ def _jobs(
             raise InputError(f"job {number} ({' '.join(words)}): {error}") from None
         values = {k.lstrip("+"): v if isinstance(v, str | int | float) else text for k, (text, v) in pairs.items()}
         given = [w for w in fixed if not w.startswith("hydra") and w.partition("=")[0] not in pairs] + words
-        identity = identify(experiment.name, experiment.script, settings)
+        identity = identify(experiment, settings)
         config = {k: v for k, v in data.items() if k not in NOT_SETTINGS}
         jobs.append(Job(number, values, given, settings, config, identity))
     return jobs
@@ -374,7 +374,7 @@ def _ask(words: list[str], config_name: str, experiment: Experiment, multirun: b
             if check_section(model, composed.data, name) != model():
                 raise InputError(f"{name}: only a sweep has it: add -m (--multirun)")
         given = [w for w in words if not w.startswith("hydra")]
-        identity = identify(experiment.name, experiment.script, settings)
+        identity = identify(experiment, settings)
         jobs = [Job(0, {}, given, settings, composed.data, identity)]
     else:
         jobs = _jobs(fixed, swept, composed, config_name, experiment)
@@ -410,13 +410,13 @@ def launch(
     multirun = bool({"-m", "--multirun"} & set(words))
     own, plain = _own_folder([w for w in words if w not in ("-m", "--multirun")])
     script = Path(inspect.getsourcefile(task) or "").resolve()
+    experiment = Experiment(script.stem, script, task.__name__)
     if any(w.startswith("-") for w in plain):  # --help, --cfg and their kin are Hydra's
-        _hand_over(task, script, config_name)
+        _hand_over(task, experiment, config_name)
         return
     from escape_abm.results import PROVENANCE
-    from escape_abm.sweep import Experiment, run_sweep
+    from escape_abm.sweep import run_sweep
 
-    experiment = Experiment(script.stem, script, task.__name__)
     try:
         _refuse(plain)
         with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir(), job_name=experiment.name):
@@ -469,7 +469,7 @@ def _run_one(task: Task, ask: Ask, config_name: str) -> None:
         with held(folder, lambda f: say(f"Another process works on this run; waiting for {f}")):
             if not (folder / PROVENANCE).exists():
                 _say_earlier(there, job.identity)
-                _hand_over(task, ask.experiment.script, config_name, folder, there.same, pictures)
+                _hand_over(task, ask.experiment, config_name, folder, there.same, pictures)
                 return
     say(f"This run is finished already; nothing is computed again: {folder}")
     task(job.settings, Run(job.settings, folder, job.identity))
@@ -490,7 +490,7 @@ def _say_earlier(there: Earlier, identity: Identity) -> None:
 
 def _hand_over(
     task: Task,
-    script: Path,
+    experiment: Experiment,
     config_name: str,
     folder: Path | None = None,
     earlier: Path | None = None,
@@ -504,7 +504,7 @@ def _hand_over(
 
         place = Path(HydraConfig.get().runtime.output_dir)
         settings = from_config(composed, config_name)
-        identity = identify(script.stem, script, settings)
+        identity = identify(experiment, settings)
         given = list(HydraConfig.get().overrides.task)
         try:
             task(settings, Run(settings, place, identity, overrides=given, earlier=earlier, pictures=pictures))

@@ -42,10 +42,18 @@ BESIDE = frozenset(
 NAME = re.compile(r"_n(?P<size>\d+)_(?P<settings>[0-9a-f]{8})_(?P<code>[0-9a-f]{6})$")
 
 
+class Experiment(NamedTuple):
+    """A script in experiments/ and its task, by name: a worker elsewhere imports it from there."""
+
+    name: str
+    script: Path
+    task: str
+
+
 class Identity(NamedTuple):
     """What a run is. `parts` is what it was made of in full, to tell what changed."""
 
-    experiment: str
+    experiment: Experiment
     size: int
     settings: str
     code: str
@@ -70,11 +78,11 @@ class Earlier(NamedTuple):
     """A finished run of the same settings, by other code or libraries: the latest."""
 
 
-def identify(experiment: str, script: Path, settings: Settings) -> Identity:
-    """The identity of a run by a script; its number of processes is no part of it."""
+def identify(experiment: Experiment, settings: Settings) -> Identity:
+    """The identity of a run of an experiment; its number of processes is no part of it."""
     plain = settings.model_dump(mode="json", exclude={"workers": True, "cohort": {"size"}})
-    code = code_of(script)
-    own = _digest(json.dumps([experiment, plain], sort_keys=True).encode())
+    code = code_of(experiment.script)
+    own = _digest(json.dumps([experiment.name, plain], sort_keys=True).encode())
     made = _digest(json.dumps(code, sort_keys=True).encode())
     return Identity(experiment, settings.cohort.size, own[:8], made[:6], {"settings": own, **code})
 

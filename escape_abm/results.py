@@ -130,7 +130,9 @@ class Run:
         def last(files: dict[str, str]) -> str:
             about = provenance(self.settings, time.perf_counter() - self._began, "completed")
             made = {
-                "experiment": self.identity.experiment,
+                "experiment": self.identity.experiment.name,
+                "script": str(self.identity.experiment.script),
+                "task": self.identity.experiment.task,
                 "identity": self.identity.name,
                 "overrides": self.overrides,
                 "pictures": self.pictures,

@@ -131,15 +131,15 @@ class Runs:
 
     def patients(self) -> pd.DataFrame:
         """A row for each patient, arm and run: columns as docs/outputs.md says."""
-        return self.query("SELECT * FROM patients")
+        return self._whole("patients")
 
     def summary(self) -> pd.DataFrame:
         """A row for each arm, endpoint, month and run."""
-        return self.query("SELECT * FROM summary")
+        return self._whole("summary")
 
     def trajectories(self) -> pd.DataFrame:
         """The courses that were kept: `patient, arm, day, group, cells` of each run; without rows if there are none."""
-        return self.query("SELECT * FROM trajectories")
+        return self._whole("trajectories")
 
     def query(self, sql: str) -> pd.DataFrame:
         """The answer to a query in SQL (DuckDB) of the tables `runs`, `patients`, `summary`, `trajectories`.
@@ -155,13 +155,16 @@ class Runs:
         except duckdb.Error as error:
             raise InputError(f"{sql}: {error}") from None
 
+    def _whole(self, table: str) -> pd.DataFrame:
+        return self.query(f"SELECT * FROM {table}").sort_values("run", kind="stable", ignore_index=True)
+
     @cached_property
     def _base(self) -> Any:
         import duckdb
 
         base = duckdb.connect()
-        base.execute("SET preserve_insertion_order = true")
-        base.register("runs", self.runs)
+        base.register("frame", self.runs)
+        base.execute("CREATE TABLE runs AS SELECT * FROM frame")
         for table, name in (("patients", "patients.parquet"), ("summary", "summary.csv"),
                             ("trajectories", "trajectories.parquet")):  # fmt: skip
             base.execute(f"CREATE VIEW {table} AS {self._source(name)}")
@@ -187,7 +190,8 @@ class Runs:
     @property
     def parameters(self) -> list[str]:
         """Columns of `runs` that are parameters."""
-        return [c for c in self.runs.columns if c not in RUN_COLUMNS]
+        seed = ["seed"] if self.runs.get("seed", pd.Series()).nunique() > 1 else []
+        return seed + [c for c in self.runs.columns if c not in RUN_COLUMNS]
 
     def __len__(self) -> int:
         return len(self.runs)
@@ -201,7 +205,7 @@ class Runs:
         return f"{len(self.runs)} runs in {self.path}, by {', '.join(self.parameters) or 'no parameter'}"
 
 
-RUN_COLUMNS = ("run", "experiment", "folder", "patients", "seed", "seconds", "status", "error")
+RUN_COLUMNS = ("run", "experiment", "folder", "patients", "seed", "seconds")
 
 
 def load(path: str | Path = "outputs") -> Runs:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -59,6 +60,12 @@ class Difference(NamedTuple):
     standard_error: float = math.nan
 
 
+@lru_cache(maxsize=10_000)  # short runs ask for few, and often
+def _exact(events: int, n: int) -> tuple[float, float]:
+    interval = stats.binomtest(events, n).proportion_ci(LEVEL, method="exact")
+    return float(interval.low), float(interval.high)
+
+
 def percent(share: float) -> str:
     """A share in whole per cent, halves upwards, the same in tables and in pictures."""
     return f"{math.floor(100 * share + 0.5 + 1e-9):d}"
@@ -70,8 +77,7 @@ def proportion(events: int, n: int) -> Estimate:
         raise ValueError(f"events={events} of n={n}: must lie between 0 and n; count events among these patients only")
     if n == 0:
         return Estimate(math.nan, math.nan, math.nan, 0)
-    interval = stats.binomtest(events, n).proportion_ci(LEVEL, method="exact")
-    return Estimate(float(events / n), float(interval.low), float(interval.high), int(n))
+    return Estimate(float(events / n), *_exact(int(events), int(n)), int(n))
 
 
 def measured_proportion(events: int, n: int) -> Measured:

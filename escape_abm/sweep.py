@@ -29,7 +29,7 @@ import yaml
 from escape_abm import report
 from escape_abm.designs import Sweep
 from escape_abm.executors import Executor, open_workers
-from escape_abm.identity import NAME, Earlier, Identity, Index
+from escape_abm.identity import NAME, Earlier, Experiment, Identity, Index
 from escape_abm.parameters import InputError
 from escape_abm.results import (
     ERROR,
@@ -48,14 +48,6 @@ from escape_abm.settings import Settings
 
 RECORD, JOBS = "sweep.yaml", "jobs.csv"
 PROBE_PATIENTS = 4
-
-
-class Experiment(NamedTuple):
-    """A script in experiments/ and its task, by name: a worker elsewhere imports it from there."""
-
-    name: str
-    script: Path
-    task: str
 
 
 class Job(NamedTuple):

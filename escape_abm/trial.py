@@ -112,11 +112,15 @@ def course(path: Trajectory, every_days: int = 1) -> pd.DataFrame:
     groups["CAR T"] = path.car_t[keep].sum(axis=(1, 2))
     groups["normal B cells"] = path.b_cells[keep]
     groups["normal T cells"] = np.rint(path.t_cells[keep]).astype(np.int64)
-    table = pd.DataFrame(groups).assign(day=path.day[keep].astype(int))
-    long = table.melt(id_vars="day", var_name="group", value_name="cells")
-    long.insert(0, "arm", path.product.name)
-    long.insert(0, "patient", path.patient.index)
-    return long
+    return pd.DataFrame(
+        {
+            "patient": path.patient.index,
+            "arm": path.product.name,
+            "day": np.tile(path.day[keep].astype(int), len(groups)),
+            "group": np.repeat(list(groups), keep.size),
+            "cells": np.concatenate(list(groups.values())),
+        }
+    )
 
 
 def _run_chunk(indices: Sequence[int], settings: Settings) -> dict[int, kept.Done]:
@@ -125,7 +129,11 @@ def _run_chunk(indices: Sequence[int], settings: Settings) -> dict[int, kept.Don
 
 def as_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """The table of patients."""
-    return pd.DataFrame(rows).astype(dict.fromkeys(TEXT_COLUMNS, "string") | dict.fromkeys(MAYBE_COLUMNS, "boolean"))
+    kinds = dict.fromkeys(TEXT_COLUMNS, "string") | dict.fromkeys(MAYBE_COLUMNS, "boolean")
+    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
+    for name in kinds:
+        columns[name] = pd.Series(columns[name], dtype=kinds[name])
+    return pd.DataFrame(columns)
 
 
 def _compute(indices: Sequence[int], settings: Settings) -> Iterator[dict[int, kept.Done]]:

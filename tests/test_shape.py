@@ -15,7 +15,7 @@ ORDER = (
     "parameters", "products", "regimen", "clinic", "cohort", "settings", "states", "law", "counts", "cells", "marrow",
     "engines", "leukaemia", "simulation", "endpoints", "survival", "analysis", "comparison", "kept", "trial",
     "figures", "trial_figures", "bedside", "micrograph", "report", "identity", "results", "runs", "designs",
-    "executors", "sweep", "config", "choices", "dashboard",
+    "executors", "sweep", "config", "choices", "dashboard", "__main__",
 )  # fmt: skip
 MODULES = sorted(p.stem for p in PACKAGE.glob("*.py") if p.stem != "__init__")
 
