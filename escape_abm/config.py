@@ -28,6 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import Cohort
+from escape_abm.designs import Axis, Range, Sweep, plausible, points
 from escape_abm.executors import Executor
 from escape_abm.identity import Earlier, Experiment, Identity, Index, identify
 from escape_abm.parameters import Biology, InputError, check, parameter_rows, suggest
@@ -36,7 +37,6 @@ from escape_abm.regimen import Regimen
 from escape_abm.settings import Engine, Settings, Trajectories, Trial, make_settings
 
 if TYPE_CHECKING:  # --help and shell completion answer before pandas and numba are imported
-    from escape_abm.designs import Axis
     from escape_abm.results import Run
     from escape_abm.sweep import Ask, Job
 
@@ -69,6 +69,8 @@ def register_rows() -> None:
         "engine": Engine(),
         "trajectories": Trajectories(),
         "trial": Trial(),
+        "sweep": Sweep(),
+        "executor": Executor(),
     }
     store = ConfigStore.instance()
     # Hydra copies its whole store for every group that it looks up, though loading from it copies again: with our rows
@@ -217,8 +219,6 @@ def _is_swept(override: Override) -> bool:
 
 def _axis(override: Override, ranges: dict[str, tuple[float, float]]) -> Axis:
     """The values of a swept override: pairs of text and value, or a range."""
-    from escape_abm.designs import Range, plausible
-
     value: Any = override.value()
     if value == "plausible":
         return plausible(override.key_or_group, ranges)
@@ -280,7 +280,6 @@ def _jobs(
     fixed: list[str], swept: list[Override], base: Composed, config_name: str, experiment: Experiment
 ) -> list[Job]:
     """Every job of a sweep, checked. Hydra composes once for each combination of choices; values are set after that."""
-    from escape_abm.designs import Sweep, points
     from escape_abm.sweep import Job
 
     keys, own = {o.get_key_element(): o for o in swept}, _own(fixed)
@@ -361,7 +360,6 @@ def _refuse(words: Sequence[str]) -> None:
 
 def _ask(words: list[str], config_name: str, experiment: Experiment, multirun: bool) -> Ask:
     """What is asked for, checked; a single run is a sweep of one job."""
-    from escape_abm.designs import Sweep
     from escape_abm.sweep import Ask, Job
 
     fixed, swept, composed = _swept_words(words, config_name)

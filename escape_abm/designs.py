@@ -9,7 +9,6 @@ from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import Field, model_validator
-from scipy.stats import qmc
 
 from escape_abm.parameters import InputError, Section
 
@@ -128,6 +127,8 @@ def _samples(sweep: Sweep, ranges: list[Range]) -> list[list[float | int]]:
         return []
     n, d = sweep.samples, len(ranges)
     if sweep.design == "sobol":
+        from scipy.stats import qmc  # slow to import, and --help needs the rest of this module
+
         shares = qmc.Sobol(d, scramble=True, seed=sweep.seed).random(n)
     else:  # each of n equal parts of every range is met once
         rng = np.random.default_rng(sweep.seed)

@@ -250,7 +250,7 @@ def _planned(job: Job, place: Path, there: Earlier) -> Planned:
     elif there.same:
         why = f"finished with another number of patients, in {there.same}"
     elif there.other:
-        why = f"done by other code, and is computed beside it: {what_changed(there.other, job.identity)}"
+        why = f"done by other code, computed beside it: {what_changed(there.other, job.identity)}"
     return Planned(job, place, "missing", why, there.same)
 
 
