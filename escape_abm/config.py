@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # --help and shell completion answer before pandas and numba 
 
 Gather = Callable[[Path, list[tuple[Settings, Path]]], None]
 Task = Callable[[Settings, "Run"], None]
+HYDRAS_BYTES = 100_000  # more than Hydra writes into the folder of a run
 NOT_SETTINGS = ("sweep", "executor", "pictures")  # how runs are made, which moves no result
 SEVERAL = (
     "For a run of each, add -m (--multirun) and write a,b,c. To compare products on the same patients: product=A "
@@ -466,6 +467,10 @@ def _run_one(task: Task, ask: Ask, config_name: str) -> None:
     if there.finished is None:
         with held(folder, lambda f: say(f"Another process works on this run; waiting for {f}")):
             if not (folder / PROVENANCE).exists():
+                with storage(folder):  # Hydra would end in a traceback
+                    probe = folder / ".probe"
+                    probe.write_bytes(bytes(HYDRAS_BYTES))
+                    probe.unlink()
                 _say_earlier(there, job.identity)
                 _hand_over(task, ask.experiment, config_name, folder, there.same, pictures)
                 return

@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ from pydantic import Field
 from escape_abm.parameters import InputError, Section
 
 ORPHAN_SECONDS = 0.25  # between looks whether the caller still lives
-POLL_SECONDS = 1.0
+POLL_SECONDS = 3.0  # between looks at the queue of a cluster
 
 
 class Executor(Section):
@@ -93,12 +94,15 @@ class _Process:
         self._ours, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, os.getpid()))
         self._process.start()
+        self._busy = False
         theirs.close()
 
     def do(self, do: Callable[[Any], Any], task: Any) -> Any:
+        self._busy = True
         try:
             self._ours.send((do, task))
             done, value = self._ours.recv()
+            self._busy = False
         except (EOFError, OSError):
             self._process.join()
             code = self._process.exitcode or 0
@@ -109,9 +113,11 @@ class _Process:
         raise value
 
     def stop(self) -> None:
-        self._process.terminate()
+        if self._busy:
+            self._process.terminate()
+            self._process.join()
+        self._ours.close()  # which an idle one takes as the end
         self._process.join()
-        self._ours.close()
 
 
 def _serve(connection: Connection, caller: int) -> None:
@@ -168,17 +174,14 @@ def _processes(workers: int) -> Iterator[Workers]:
 
 @contextmanager
 def _dask(executor: Executor, workers: int) -> Iterator[Workers]:
-    import dask
     from distributed import Client, LocalCluster
 
-    # A batch whose worker died is tried again by the sweep, which then names the job; not by Dask as well.
-    with dask.config.set({"distributed.scheduler.allowed-failures": 0, "distributed.admin.low-level-log-length": 0}):
-        if executor.address is not None:
-            place: Any = executor.address
-        else:
-            place = LocalCluster(
-                n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
-            )
+    place: Any = executor.address
+    if place is None:  # a real cluster, on this machine only
+        place = LocalCluster(
+            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
+        )
+    try:
         with Client(place) as client:
             pool = client.get_executor(pure=False)
 
@@ -186,12 +189,11 @@ def _dask(executor: Executor, workers: int) -> Iterator[Workers]:
                 def submit(self, do: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Future[Any]]:
                     return [pool.submit(do, task) for task in tasks]
 
-            try:
-                yield Door()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-                if executor.address is None:
-                    place.close()
+            yield Door()
+            pool.shutdown(wait=False)
+    finally:
+        if executor.address is None:
+            place.close()
 
 
 @contextmanager
@@ -212,14 +214,24 @@ def _slurm(executor: Executor, workers: int, folder: Path) -> Iterator[Workers]:
     closed = threading.Event()
 
     def poll() -> None:
+        unseen: set[Any] = set()
         while not closed.wait(POLL_SECONDS):
+            # Asked here, since submitit asks Slurm's accounting, which not every cluster keeps.
+            asked = subprocess.run(["squeue", "-h", "-r", "-o", "%i"], capture_output=True, text=True, check=False)
+            queued = set(asked.stdout.split()) if asked.returncode == 0 else {job.job_id for job in waiting}
             for job, future in list(waiting.items()):
-                if job.done():
+                gone = job.job_id not in queued
+                if job.paths.result_pickle.exists():
                     del waiting[job]
                     try:
                         future.set_result(job.result())
-                    except Exception as error:  # noqa: BLE001  (whatever ended the job on the cluster)
-                        future.set_exception(WorkerDied(str(error).strip().splitlines()[0]))
+                    except Exception as error:  # noqa: BLE001  (whatever it was, the sweep tells)
+                        future.set_exception(WorkerDied(str(error)))
+                elif gone and job in unseen:  # twice, since a result may come late through a network
+                    del waiting[job]
+                    future.set_exception(WorkerDied("it left the queue without a result (killed, memory, or time)"))
+                elif gone:
+                    unseen.add(job)
 
     class Door:
         def submit(self, do: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Future[Any]]:

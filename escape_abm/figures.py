@@ -232,7 +232,9 @@ def incidence_by_product(
         figure.supylabel("Cumulative incidence of relapse", fontsize=8)
         figure.legend(*first.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
     columns = ["arm", "kind", "day", "estimate", "lower", "upper"]
-    return figure, pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+    if not tables:
+        return figure, pd.DataFrame({name: [] for name in columns})
+    return figure, pd.concat(tables, ignore_index=True)[columns]
 
 
 def course_group(group: str) -> str | None:
