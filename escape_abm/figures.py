@@ -231,10 +231,9 @@ def incidence_by_product(
             ax.set_xlabel("Months from infusion")
         figure.supylabel("Cumulative incidence of relapse", fontsize=8)
         figure.legend(*first.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
-    columns = ["arm", "kind", "day", "estimate", "lower", "upper"]
-    if not tables:
-        return figure, pd.DataFrame({name: [] for name in columns})
-    return figure, pd.concat(tables, ignore_index=True)[columns]
+    if not tables:  # nobody is in CR
+        tables = [pd.DataFrame({name: [] for name in ("arm", "kind", "day", "estimate", "lower", "upper")})]
+    return figure, pd.concat(tables, ignore_index=True)[["arm", "kind", "day", "estimate", "lower", "upper"]]
 
 
 def course_group(group: str) -> str | None:
