@@ -91,16 +91,38 @@ def show(result: TrialResult, settings: Settings, folder: Path) -> None:
         for name in columns:
             table.add_column(name, justify="right", no_wrap=True)
         estimates = {line[:3]: Estimate(*line[3:7]) for line in result.summary.itertuples(index=False, name=None)}
+        unclear = _unclear(result.contrasts)
         for arm in settings.arms:
-            read = [estimates[arm.name, endpoint, month] for endpoint, month in columns.values()]
-            table.add_row(arm.name, *map(_cell, read))
+            read = [_cell(estimates[arm.name, endpoint, month]) for endpoint, month in columns.values()]
+            table.add_row(
+                arm.name, *(f"≈{c}" if (arm.name, e) in unclear else c for c, e in zip(read, OF, strict=True))
+            )
         console.print(table)
+        if unclear:
+            first, n = settings.product.name, (len(settings.arms) - 1) * len(columns)
+            say(
+                f"≈ {len(unclear)} of {n} differences from {first} are smaller than their Monte Carlo error "
+                "(within_error in contrasts.csv): more patients would tell"
+            )
     if settings.trial.published:
         _show_published(console, result, settings)
     hint = "figures/relapse_by_product.png first; summary.csv for every endpoint"
     if len(settings.arms) > 1:
         hint += f"; contrasts.csv for products against {settings.product.name} on the same patients"
     where(folder, hint)
+
+
+# What `contrasts.csv` calls the columns of the table above.
+OF = (
+    "complete_remission", "mrd_negative", "antigen_negative_relapse", "antigen_positive_relapse",
+    "lineage_switch_relapse", "failure_or_death", "death",
+)  # fmt: skip
+
+
+def _unclear(contrasts: pd.DataFrame) -> set[tuple[str, str]]:
+    """Arms and endpoints whose difference from the first arm is smaller than its Monte Carlo error."""
+    lines = contrasts[contrasts["within_error"].astype(bool) & contrasts["endpoint"].isin(OF)]
+    return set(zip(lines["arm"], lines["endpoint"], strict=True))
 
 
 def where(folder: Path, hint: str) -> None:

@@ -19,6 +19,7 @@ import yaml
 
 from escape_abm.identity import NAME
 from escape_abm.parameters import InputError
+from escape_abm.report import about
 from escape_abm.results import PROVENANCE, digest, read_provenance, storage, write_tables
 from escape_abm.settings import Settings
 
@@ -55,6 +56,7 @@ def join(folder: Path, lines: list[dict[str, Any]], settings: Sequence[Settings]
         others["patients.parquet"] = lambda place: pq.write_table(patients, place)
         axes = [key for key in swept if key != "seed" and 1 < jobs[key].nunique() <= 60]
         if pictures and len(axes) == 1:
+            from escape_abm.figures import stamp
             from escape_abm.trial_figures import relapse_against
 
             products = {line["job"]: s.product.name for line, s in over}
@@ -63,6 +65,8 @@ def join(folder: Path, lines: list[dict[str, Any]], settings: Sequence[Settings]
             table = table[table["arm"] == table["job"].map(products)]
             months = min(s.follow_up_months for _, s in over)
             figures["relapse_against"] = relapse_against(table, axes[0], months)
+            who = f"{len(table)} virtual patients of {len(over)} jobs"
+            stamp(figures["relapse_against"][0], about(over[0][1], who))
     write_tables(folder, {"jobs.csv": jobs}, figures, others)
     return {name: digest(folder / name) for name in ("jobs.csv", *others)}
 

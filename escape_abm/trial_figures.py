@@ -12,7 +12,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from escape_abm.analysis import read, readings
 from escape_abm.endpoints import ANTIGEN_NEGATIVE, ANTIGEN_POSITIVE
@@ -186,6 +186,7 @@ def relapse_against(patients: pd.DataFrame, key: str, months: float) -> tuple[Fi
         if log:
             ax.set_xscale("log")
         ax.set_ylim(bottom=0)
+        ax.yaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))
         ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         ax.set_xlabel(key)
         ax.set_ylabel(f"Relapse of patients in CR at {months:g} months")
