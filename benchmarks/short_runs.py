@@ -2,8 +2,8 @@
 
     python benchmarks/short_runs.py [runs]
 
-Each run is one patient for one year under one product. Wall time is that of the whole command, from the start of Python to
-the joint tables. CPU time over the number of workers is what it would be on a machine that does nothing else.
+Each run is one patient for one year under one product. Wall time is that of the whole command, from the start of Python
+to the joint tables. CPU time over the number of workers is what it would be on a machine that does nothing else.
 """
 
 from __future__ import annotations
