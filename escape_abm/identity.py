@@ -141,7 +141,7 @@ class Index:
             finished = about.exists()
             if code != identity.code:
                 out = out._replace(other=place) if finished else out
-            elif finished and size == identity.size and (not pictures or json.loads(about.read_text())["pictures"]):
+            elif finished and size == identity.size and (not pictures or json.loads(about.read_text()).get("pictures")):
                 out = out._replace(finished=place)
             elif finished:
                 if size > best and best < identity.size:

@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from escape_abm.identity import NAME
 from escape_abm.parameters import InputError
 from escape_abm.report import about
 from escape_abm.results import PROVENANCE, digest, read_provenance, storage, write_tables
@@ -26,7 +25,7 @@ from escape_abm.settings import Settings
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-JOBS_COLUMNS = ("job", "overrides", "folder", "status", "seconds", "error")
+JOBS_COLUMNS = ("job", "overrides", "folder", "status", "patients", "seconds", "error")
 OVER = ("done", "found")
 
 
@@ -259,8 +258,6 @@ def _jobs(folder: Path) -> pd.DataFrame:
     jobs.insert(1, "experiment", read_record(folder)["experiment"])
     base = os.path.abspath(folder)
     jobs["folder"] = [os.path.normpath(f"{base}/{place}") for place in jobs["folder"]]
-    sizes = (NAME.search(place) for place in jobs["folder"])
-    jobs.insert(3, "patients", [int(known["size"]) if known else 0 for known in sizes])
     return jobs
 
 

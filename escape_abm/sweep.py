@@ -284,8 +284,9 @@ def run_sweep(ask: Ask, gather: Callable[[Path, list[tuple[Settings, Path]]], No
         _record(ask, folder, jobs)
         planned = plan(ask, folder, jobs)
         outcomes = _run_missing(ask, folder, planned)
+        code = _finish(ask, folder, planned, outcomes, gather)
         (folder / LOCK).unlink(missing_ok=True)
-        return _finish(ask, folder, planned, outcomes, gather)
+        return code
 
 
 def _record(ask: Ask, folder: Path, jobs: list[Job], files: dict[str, str] | None = None) -> None:
@@ -401,6 +402,7 @@ def _finish(
                 "overrides": " ".join(p.job.overrides),
                 "folder": Path(os.path.relpath(p.folder, folder)).as_posix(),
                 "status": status,
+                "patients": p.job.settings.cohort.size,
                 "seconds": round(outcome.seconds, 3) if outcome else None,
                 "error": error,
                 **p.job.values,

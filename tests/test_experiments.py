@@ -67,7 +67,7 @@ def test_tables_of_a_run(finished: Path) -> None:
 
 
 def test_again_with_one_worker_gives_the_same_bytes(finished: Path, tmp_path: Path) -> None:
-    done = run(*SMALL, "workers=1", "hydra.run.dir=again", cwd=tmp_path)  # elsewhere, where nothing is found
+    done = run(*SMALL, "workers=1", "hydra.run.dir=again", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for name in ("patients.parquet", "trajectories.parquet", "summary.csv", "contrasts.csv", "figures/courses.svg"):
         assert (tmp_path / "again" / name).read_bytes() == (finished / name).read_bytes(), name
@@ -75,7 +75,7 @@ def test_again_with_one_worker_gives_the_same_bytes(finished: Path, tmp_path: Pa
 
 def test_a_finished_run_is_never_overwritten(finished: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in finished.glob("*.*")}
-    done = run("cohort.size=2", "trajectories.patients=2", f"hydra.run.dir={finished}", cwd=finished)
+    done = run(*SMALL, "cohort.size=2", f"hydra.run.dir={finished}", cwd=finished)
     assert done.returncode != 0
     assert "already holds a finished run" in done.stderr
     assert "Traceback" not in done.stderr

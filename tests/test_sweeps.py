@@ -519,6 +519,7 @@ def test_load(outputs: Path) -> None:
     found = escape_abm.load(sweep)
     assert len(found) == 4
     assert found.runs["product"].tolist() == ["tandem", "bicistronic"] * 2
+    assert found.runs["patients"].tolist() == [2] * 4
     patients = found.patients()
     assert patients.groupby(["seed", "product"]).size().tolist() == [2] * 4
     assert found.query("SELECT count(*) AS n FROM patients JOIN runs USING (run)")["n"][0] == 8
