@@ -4,7 +4,7 @@
     python3 start.py run [ARGUMENTS]     compare the products (also without `run`, if there are no arguments)
     python3 start.py test [ARGUMENTS]    run the tests
     python3 start.py dashboard           show a patient's marrow in a browser, served to this machine only
-    python3 start.py setup [dashboard]   only install
+    python3 start.py setup [EXTRA]       only install; extras: dashboard, distributed (Dask), slurm
 
 Arguments are passed on: `start.py run product=tandem`, `start.py test -k survival`. Whatever folder it is called from,
 paths are taken from the folder of this file.
@@ -20,6 +20,7 @@ from pathlib import Path
 # Annotations are quoted and newer syntax is avoided, so that an old Python gets as far as telling that it is too old.
 ROOT = Path(__file__).resolve().parent
 OLDEST_PYTHON = (3, 11)
+EXTRAS = ["dashboard", "distributed", "slurm"]
 PROMPT_TESTS = ["-q", "-n", "2"]
 
 
@@ -109,8 +110,9 @@ def main(arguments: "list[str]") -> int:
         print(__doc__, file=sys.stdout if asked else sys.stderr)
         return 0 if asked else 2
     check_python()
-    # 400 MB that only the dashboard needs.
-    extra = "dashboard" if verb == "dashboard" or (verb, rest) == ("setup", ["dashboard"]) else ""
+    extra = "dashboard" if verb == "dashboard" else ""  # 400 MB that only the dashboard needs
+    if verb == "setup" and rest and rest[0] in EXTRAS:
+        extra = rest[0]
     if not is_ready(extra):
         install(extra)
     return run([tool("python"), *commands[verb]]) if commands[verb] else 0

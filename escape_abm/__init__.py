@@ -25,6 +25,8 @@ _HOME = {
     "Trajectory": "simulation",
     "run_trial": "trial",
     "TrialResult": "trial",
+    "load": "runs",
+    "Runs": "runs",
 }
 __all__ = [*_HOME, "__version__"]
 

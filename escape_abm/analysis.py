@@ -7,7 +7,7 @@ contrasts and the comparison with published trials all read the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,17 +17,20 @@ from numpy.typing import NDArray
 from escape_abm.endpoints import RELAPSE_KINDS
 from escape_abm.settings import DAYS_PER_MONTH, MEDIANS
 from escape_abm.survival import (
+    Difference,
     Estimate,
+    Measured,
     Z,
     chance_of_none,
-    cumulative_incidence_at,
+    cumulative_incidence_at_each,
+    measured_proportion,
     median,
     paired_difference,
     pairs_to_tell_apart,
     patients_to_see_one,
     patients_to_tell_apart,
     proportion,
-    survival_at,
+    survival_at_each,
 )
 
 MONTHS = (1, 3, 6, 12, 18, *range(24, 241, 12))
@@ -129,15 +132,21 @@ def readings(p: pd.DataFrame) -> dict[str, Reading]:
 
 def read(reading: Reading, day: float) -> Estimate:
     """The estimate of one reading on a day (which a share of patients does not depend on), with its 95 % interval."""
+    return read_each(reading, [day])[0].estimate
+
+
+def read_each(reading: Reading, at_days: Sequence[float]) -> list[Measured]:
+    """`read` on several days, with standard errors."""
     cause = reading.cause[reading.of]
     if reading.value is not None:
-        return median(reading.value[reading.of])
+        found = median(reading.value[reading.of])
+        return [Measured(found, (found.upper - found.lower) / 2 / Z)] * len(at_days)
     if reading.days is None:
-        return proportion(int((cause == 1).sum()), cause.size)
+        return [measured_proportion(int((cause == 1).sum()), cause.size)] * len(at_days)
     days = reading.days[reading.of]
     if reading.survival:
-        return survival_at(days, cause == 1, day)
-    return cumulative_incidence_at(days, cause, 1, day)
+        return survival_at_each(days, cause == 1, at_days)
+    return cumulative_incidence_at_each(days, cause, 1, at_days)
 
 
 def weighted(reading: Reading, weights: NDArray[np.float64], day: float) -> NDArray[np.float64]:
@@ -176,7 +185,7 @@ def weighted(reading: Reading, weights: NDArray[np.float64], day: float) -> NDAr
         return np.asarray(np.where((last >= day) | over, out, math.nan))
 
 
-def among_draws(reading: Reading, draw: NDArray[np.int64], day: float) -> Estimate:
+def among_draws(reading: Reading, draw: NDArray[np.int64], day: float) -> Measured:
     """An estimate whose 95 % interval holds what is not known of the parameters beside the sampling of patients.
 
     Each draw of a posterior has patients of its own. Leaving each draw out in turn gives a variance that holds both;
@@ -188,19 +197,19 @@ def among_draws(reading: Reading, draw: NDArray[np.int64], day: float) -> Estima
         draw: (P,) number of each patient's draw.
         day: When it is read.
     """
-    found, rng = read(reading, day), np.random.default_rng(0)
+    (found, error), rng = read_each(reading, [day])[0], np.random.default_rng(0)
     numbers = np.unique(draw)
-    mixed = [rng.permutation(draw) for _ in range(8)]
+    mixed = [rng.permutation(draw) for _ in range(5)]
     both, *alone = (_left_out_variance(reading, labels, numbers, day) for labels in (draw, *mixed))
     sampling = float(np.mean(alone))
     variance = sampling + max(0.0, len(numbers) * (both - sampling))
     e, is_share = found.estimate, reading.value is None
     if not math.isfinite(variance) or e <= 0 or (is_share and e >= 1):
-        return found
+        return Measured(found, error)
     slope, scale = (e * (1 - e), math.log(e / (1 - e))) if is_share else (e, math.log(e))
     ends = [scale + sign * Z * math.sqrt(variance) / slope for sign in (-1, 1)]
     lower, upper = (1 / (1 + math.exp(-end)) if is_share else math.exp(end) for end in ends)
-    return Estimate(e, min(lower, e), max(upper, e), found.n)
+    return Measured(Estimate(e, min(lower, e), max(upper, e), found.n), error)
 
 
 def _left_out_variance(reading: Reading, labels: NDArray[np.int64], numbers: NDArray[np.int64], day: float) -> float:
@@ -217,9 +226,10 @@ def estimate(patients: pd.DataFrame, arm: str, endpoint: str, month: float) -> E
 def summarise(
     patients: pd.DataFrame, arms: Iterable[str], follow_up_months: float, assessment_month: int = 1
 ) -> pd.DataFrame:
-    """Endpoints of each arm with 95 % intervals: `arm, endpoint, month, estimate, lower, upper, n`.
+    """Endpoints of each arm with 95 % intervals: `arm, endpoint, month, estimate, lower, upper, n, standard_error`.
 
-    Patients of several draws of the parameters (column `draw`) give intervals that hold their uncertainty too.
+    Patients of several draws of the parameters (column `draw`) give intervals that hold their uncertainty too; the
+    standard error is of sampling alone.
     """
     lines = []
     for arm in arms:
@@ -227,14 +237,13 @@ def summarise(
         draw = its["draw"].to_numpy() if "draw" in its else np.zeros(1, dtype=np.int64)
         known = len(np.unique(draw)) == 1
         for endpoint, reading in readings(its).items():
-            months: Iterable[float] = months_of(follow_up_months)
+            months: Sequence[float] = months_of(follow_up_months)
             if reading.days is None:
                 months = [assessment_month if endpoint in AT_ASSESSMENT else math.nan]
-            for month in months:
-                day = month * DAYS_PER_MONTH
-                found = read(reading, day) if known else among_draws(reading, draw, day)
-                lines.append((arm, endpoint, month, *found))
-    return pd.DataFrame(lines, columns=["arm", "endpoint", "month", "estimate", "lower", "upper", "n"])
+            days = [month * DAYS_PER_MONTH for month in months]
+            found = read_each(reading, days) if known else [among_draws(reading, draw, day) for day in days]
+            lines += [(arm, endpoint, m, *one, error) for m, (one, error) in zip(months, found, strict=True)]
+    return pd.DataFrame(lines, columns=["arm", "endpoint", "month", *Estimate._fields, "standard_error"])
 
 
 def prevented(patients: pd.DataFrame, reference: str) -> pd.DataFrame:
@@ -303,7 +312,8 @@ def contrast(
     same precision.
 
     Returns:
-        `arm, reference, endpoint, month, difference, lower, upper, n, unpaired_n`.
+        `arm, reference, endpoint, month, difference, lower, upper, n, unpaired_n, standard_error, within_error`; the
+        last is true where the Monte Carlo error exceeds the difference.
     """
     names = list(arms)
     month = max(months_of(follow_up_months), default=math.nan)
@@ -325,11 +335,12 @@ def contrast(
             | {"death": p["day_death"] <= day, "failure_or_death": p["day_event"] <= day}
         )
 
-    first = outcomes(names[0]) if names else {}
+    first = outcomes(names[0]) if names[1:] else {}
     lines = []
     for arm in names[1:]:
         for endpoint, values in outcomes(arm).items():
             at = assessment_month if endpoint in ("complete_remission", "mrd_negative") else month
             lines.append((arm, names[0], endpoint, at, *paired_difference(values, first[endpoint])))
-    columns = ["arm", "reference", "endpoint", "month", "difference", "lower", "upper", "n", "unpaired_n"]
-    return pd.DataFrame(lines, columns=columns)
+    table = pd.DataFrame(lines, columns=["arm", "reference", "endpoint", "month", *Difference._fields])
+    table["within_error"] = table["standard_error"] > table["difference"].abs()
+    return table

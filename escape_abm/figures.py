@@ -231,6 +231,8 @@ def incidence_by_product(
             ax.set_xlabel("Months from infusion")
         figure.supylabel("Cumulative incidence of relapse", fontsize=8)
         figure.legend(*first.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
+    if not tables:  # nobody is in CR
+        tables = [pd.DataFrame({name: [] for name in ("arm", "kind", "day", "estimate", "lower", "upper")})]
     return figure, pd.concat(tables, ignore_index=True)[["arm", "kind", "day", "estimate", "lower", "upper"]]
 
 

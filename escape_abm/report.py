@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -95,17 +95,39 @@ def show(result: TrialResult, settings: Settings, folder: Path) -> None:
         }
         for name in columns:
             table.add_column(name, justify="right", no_wrap=True)
-        estimates = {line[:3]: Estimate(*line[3:]) for line in result.summary.itertuples(index=False, name=None)}
+        estimates = {line[:3]: Estimate(*line[3:7]) for line in result.summary.itertuples(index=False, name=None)}
+        unclear = _unclear(result.contrasts)
         for arm in settings.arms:
-            read = [estimates[arm.name, endpoint, month] for endpoint, month in columns.values()]
-            table.add_row(arm.name, *map(_cell, read))
+            read = [_cell(estimates[arm.name, endpoint, month]) for endpoint, month in columns.values()]
+            table.add_row(
+                arm.name, *(f"≈{c}" if (arm.name, e) in unclear else c for c, e in zip(read, OF, strict=True))
+            )
         console.print(table)
+        if unclear:
+            first, n = settings.product.name, (len(settings.arms) - 1) * len(columns)
+            say(
+                f"≈ {len(unclear)} of {n} differences from {first} are smaller than their Monte Carlo error "
+                "(within_error in contrasts.csv): more patients would tell"
+            )
     if settings.trial.published:
         _show_published(console, result, settings)
     hint = "figures/relapse_by_product.png first; summary.csv for every endpoint"
     if len(settings.arms) > 1:
         hint += f"; contrasts.csv for products against {settings.product.name} on the same patients"
     where(folder, hint)
+
+
+# What `contrasts.csv` calls the columns of the table above.
+OF = (
+    "complete_remission", "mrd_negative", "antigen_negative_relapse", "antigen_positive_relapse",
+    "lineage_switch_relapse", "failure_or_death", "death",
+)  # fmt: skip
+
+
+def _unclear(contrasts: pd.DataFrame) -> set[tuple[str, str]]:
+    """Arms and endpoints whose difference from the first arm is smaller than its Monte Carlo error."""
+    lines = contrasts[contrasts["within_error"].astype(bool) & contrasts["endpoint"].isin(OF)]
+    return set(zip(lines["arm"], lines["endpoint"], strict=True))
 
 
 def where(folder: Path, hint: str) -> None:
@@ -213,3 +235,31 @@ def show_prevented(table: pd.DataFrame, labels: dict[str, str], reference: str) 
         share = _in_line(Estimate(row.estimate, row.lower, row.upper, row.relapses)) if row.relapses else "-"
         lines.add_row(labels[row.arm], str(row.relapses), str(row.prevented), share, str(row.caused))
     console.print(lines)
+
+
+def say(text: str) -> None:
+    """Print a line as it is."""
+    Console().print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """A time that a person can plan with."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def show_sweep(folder: Path, jobs: int, counts: Mapping[str, int], new: int, failed: list[dict[str, Any]]) -> None:
+    """Print how a sweep ended and where it is; the last lines name the jobs that failed."""
+    over = counts.get("done", 0) + counts.get("found", 0)
+    say(f"{over} of {jobs} jobs are done, {new} of them computed now")
+    if counts.get("found"):
+        say(f"  {counts['found']} were found finished in other folders, which jobs.csv names")
+    where(folder, "summary.csv and patients.parquet for all jobs together; jobs.csv for each")
+    if counts.get("missing"):
+        say(f"{counts['missing']} jobs were not run: the same command goes on with them")
+    if failed:
+        say(f"\n{len(failed)} of {jobs} jobs failed (error.txt in the folder); the same command tries them again:")
+    for line in failed:
+        say(f"  job {line['job']} ({line['overrides']}) in {line['folder']}: {line['error']}")

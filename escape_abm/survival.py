@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +24,9 @@ from scipy import stats
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+Curve = tuple[Floats, Floats, Floats, Floats, Floats]
+"""Days, and on each of them the estimate, its bounds and its standard error."""
 
 LEVEL = 0.95
 Z = float(stats.norm.ppf((1 + LEVEL) / 2))
@@ -36,6 +41,13 @@ class Estimate(NamedTuple):
     n: int
 
 
+class Measured(NamedTuple):
+    """An estimate and its standard error: its Monte Carlo error, as virtual patients can be as many as one likes."""
+
+    estimate: Estimate
+    standard_error: float
+
+
 class Difference(NamedTuple):
     """A paired difference of proportions with its 95 % interval, from n patients seen under both arms."""
 
@@ -45,6 +57,13 @@ class Difference(NamedTuple):
     n: int
     unpaired_n: float
     """Patients per arm with which an unpaired comparison would have the same standard error."""
+    standard_error: float = math.nan
+
+
+@lru_cache(maxsize=10_000)  # short runs ask for few, and often
+def _exact(events: int, n: int) -> tuple[float, float]:
+    interval = stats.binomtest(events, n).proportion_ci(LEVEL, method="exact")
+    return float(interval.low), float(interval.high)
 
 
 def percent(share: float) -> str:
@@ -69,8 +88,14 @@ def proportion(events: int, n: int) -> Estimate:
         raise ValueError(f"events={events} of n={n}: must lie between 0 and n; count events among these patients only")
     if n == 0:
         return Estimate(math.nan, math.nan, math.nan, 0)
-    interval = stats.binomtest(events, n).proportion_ci(LEVEL, method="exact")
-    return Estimate(float(events / n), float(interval.low), float(interval.high), int(n))
+    return Estimate(float(events / n), *_exact(int(events), int(n)), int(n))
+
+
+def measured_proportion(events: int, n: int) -> Measured:
+    """`proportion` with its standard error."""
+    found = proportion(events, n)
+    share = found.estimate
+    return Measured(found, _error(*found[:3], math.sqrt(share * (1 - share) / n) if n else math.nan))
 
 
 def kaplan_meier(duration_days: ArrayLike, event: ArrayLike) -> pd.DataFrame:
@@ -91,6 +116,13 @@ def kaplan_meier(duration_days: ArrayLike, event: ArrayLike) -> pd.DataFrame:
     n = days.size
     if n == 0:
         return pd.DataFrame({c: np.empty(0) for c in ("day", "estimate", "lower", "upper", "at_risk")})
+    day, estimate, lower, upper, _ = _survival(days, had)
+    at_risk = n - np.searchsorted(np.sort(days), day, side="left")
+    return pd.DataFrame({"day": day, "estimate": estimate, "lower": lower, "upper": upper, "at_risk": at_risk})
+
+
+def _survival(days: Floats, had: Integers) -> Curve:
+    """The curve of `kaplan_meier`, with Greenwood's standard error."""
     curve = stats.ecdf(stats.CensoredData(uncensored=days[had == 1], right=days[had == 0])).sf
     with warnings.catch_warnings():
         # Undefined bounds are warned about; they are filled just below.
@@ -100,14 +132,23 @@ def kaplan_meier(duration_days: ArrayLike, event: ArrayLike) -> pd.DataFrame:
     columns = (curve.probabilities, interval.low.probabilities, interval.high.probabilities)
     estimate, lower, upper = (np.concatenate([[1.0], column]) for column in columns)
     lower, upper = _fill_certain(estimate, lower, upper, _followed(days, had, day))
-    at_risk = n - np.searchsorted(np.sort(days), day, side="left")
-    return pd.DataFrame({"day": day, "estimate": estimate, "lower": lower, "upper": upper, "at_risk": at_risk})
+    at_risk = days.size - np.searchsorted(np.sort(days), day[1:], side="left")
+    events = np.array([np.count_nonzero(had[days == d]) for d in day[1:]], dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):  # all who were left had the event: the estimate is certain
+        error = estimate[1:] * np.sqrt(np.cumsum(events / (at_risk * (at_risk - events))))
+    return day, estimate, lower, upper, np.concatenate([[0.0], error])
 
 
 def survival_at(duration_days: ArrayLike, event: ArrayLike, day: float) -> Estimate:
     """`kaplan_meier` at one day, events on that day included; nan when follow-up ends earlier."""
+    return survival_at_each(duration_days, event, [day])[0].estimate
+
+
+def survival_at_each(duration_days: ArrayLike, event: ArrayLike, at_days: Sequence[float]) -> list[Measured]:
+    """`survival_at` on several days, from one curve."""
     days, had = _checked(duration_days, event, "event")
-    return _read(kaplan_meier(days, had), day, days, had)
+    curve = _survival(days, had) if days.size else None
+    return [_read(curve, day, days, had) for day in at_days]
 
 
 def cumulative_incidence(duration_days: ArrayLike, cause: ArrayLike) -> pd.DataFrame:
@@ -126,7 +167,15 @@ def cumulative_incidence(duration_days: ArrayLike, cause: ArrayLike) -> pd.DataF
         `cause`, `day`, `estimate`, `lower`, `upper`.
     """
     days, why = _checked(duration_days, cause, "cause")
-    return _incidence(days, why, max(1, int(why.max(initial=0))))
+    if days.size == 0:
+        return pd.DataFrame({c: np.empty(0) for c in ("cause", "day", "estimate", "lower", "upper")})
+    causes = max(1, int(why.max(initial=0)))
+    day, *columns, _ = _incidence(days, why, causes)
+    named = zip(("estimate", "lower", "upper"), columns, strict=True)
+    table = pd.DataFrame({c: v.T.ravel() for c, v in named})
+    table.insert(0, "cause", np.repeat(np.arange(1, causes + 1), day.size))
+    table.insert(1, "day", np.tile(day, causes))
+    return table
 
 
 def cumulative_incidence_at(duration_days: ArrayLike, cause: ArrayLike, which: int, day: float) -> Estimate:
@@ -134,12 +183,22 @@ def cumulative_incidence_at(duration_days: ArrayLike, cause: ArrayLike, which: i
 
     The cause need not occur in the sample.
     """
+    return cumulative_incidence_at_each(duration_days, cause, which, [day])[0].estimate
+
+
+def cumulative_incidence_at_each(
+    duration_days: ArrayLike, cause: ArrayLike, which: int, at_days: Sequence[float]
+) -> list[Measured]:
+    """`cumulative_incidence_at` on several days, from one curve."""
     days, why = _checked(duration_days, cause, "cause")
     if which < 1:
         raise ValueError(f"which={which}: must be at least 1, as 0 is censored; ask for the number of a cause")
+    if days.size == 0:
+        return [_read(None, day, days, why) for day in at_days]
     # Other causes only compete, so all of them count as cause 2.
-    table = _incidence(days, np.where(why == 0, 0, np.where(why == which, 1, 2)), 1)
-    return _read(table, day, days, why)
+    at, *columns = _incidence(days, np.where(why == 0, 0, np.where(why == which, 1, 2)), 1)
+    curve = at, columns[0][:, 0], columns[1][:, 0], columns[2][:, 0], columns[3][:, 0]
+    return [_read(curve, day, days, why) for day in at_days]
 
 
 def paired_difference(first: ArrayLike, second: ArrayLike) -> Difference:
@@ -165,7 +224,8 @@ def paired_difference(first: ArrayLike, second: ArrayLike) -> Difference:
     shares = (np.array([one.sum(), two.sum()]) + 1.0) / n
     unpaired_n = float((shares * (1 - shares)).sum() / variance)
     difference = float(one.mean() - two.mean())
-    return Difference(difference, max(-1.0, centre - half), min(1.0, centre + half), one.size, unpaired_n)
+    bounds = max(-1.0, centre - half), min(1.0, centre + half)
+    return Difference(difference, *bounds, one.size, unpaired_n, math.sqrt(variance))
 
 
 def chance_of_none(rate: float, n: int) -> float:
@@ -206,11 +266,9 @@ def pairs_to_tell_apart(only_one: float, only_other: float, power: float = 0.8) 
     return math.ceil(((Z * math.sqrt(discordant) + z * math.sqrt(discordant - difference**2)) / difference) ** 2)
 
 
-def _incidence(days: Floats, why: Integers, causes: int) -> pd.DataFrame:
-    """The table of `cumulative_incidence` for causes 1..`causes`; larger ones compete but get no rows."""
+def _incidence(days: Floats, why: Integers, causes: int) -> Curve:
+    """The curves of `cumulative_incidence`, a column for each of the causes 1..`causes`; larger ones compete only."""
     n = days.size
-    if n == 0:
-        return pd.DataFrame({c: np.empty(0) for c in ("cause", "day", "estimate", "lower", "upper")})
     day, at = np.unique(days, return_inverse=True)
     happened = np.zeros((day.size, max(causes, int(why.max())) + 1))
     np.add.at(happened, (at, why), 1)
@@ -233,10 +291,7 @@ def _incidence(days: Floats, why: Integers, causes: int) -> pd.DataFrame:
         width = np.exp(Z * np.sqrt(variance) / np.abs(estimate * np.log(estimate)))
         followed = _followed(days, why, np.concatenate([[0.0], day]))[:, None]
         lower, upper = _fill_certain(estimate, estimate**width, estimate ** (1 / width), followed)
-    table = pd.DataFrame({c: v.T.ravel() for c, v in (("estimate", estimate), ("lower", lower), ("upper", upper))})
-    table.insert(0, "cause", np.repeat(np.arange(1, causes + 1), day.size + 1))
-    table.insert(1, "day", np.tile(np.concatenate([[0.0], day]), causes))
-    return table
+    return np.concatenate([[0.0], day]), estimate, lower, upper, np.sqrt(np.maximum(variance, 0))
 
 
 def _followed(days: Floats, why: Integers, at: Floats) -> Integers:
@@ -251,15 +306,21 @@ def _fill_certain(estimate: Floats, lower: Floats, upper: Floats, followed: Inte
     return lower, np.where(estimate == 1, 1.0, np.where(estimate == 0, bound, upper))
 
 
-def _read(table: pd.DataFrame, day: float, days: Floats, why: Integers) -> Estimate:
-    """The last row of one curve at or before a day; nan after the last patients, unless all of them had the event."""
+def _read(curve: Curve | None, day: float, days: Floats, why: Integers) -> Measured:
+    """The last point of one curve at or before a day; nan after the last patients, unless all of them had the event."""
     if not day >= 0:
         raise ValueError(f"day={day}: must be at least 0; give the day after the origin at which to read the curve")
     last = days.max(initial=0.0)
-    if days.size == 0 or (day > last and np.any(why[days == last] == 0)):
-        return Estimate(math.nan, math.nan, math.nan, days.size)
-    row = table.iloc[int(np.searchsorted(table["day"], day, side="right")) - 1]
-    return Estimate(float(row["estimate"]), float(row["lower"]), float(row["upper"]), days.size)
+    if curve is None or (day > last and np.any(why[days == last] == 0)):
+        return Measured(Estimate(math.nan, math.nan, math.nan, days.size), math.nan)
+    at = int(np.searchsorted(curve[0], day, side="right")) - 1
+    estimate, lower, upper, error = (float(column[at]) for column in curve[1:])
+    return Measured(Estimate(estimate, lower, upper, days.size), _error(estimate, lower, upper, error))
+
+
+def _error(estimate: float, lower: float, upper: float, error: float) -> float:
+    """A standard error; of an estimate without usable variance, that which its interval would have come from."""
+    return (upper - lower) / (2 * Z) if estimate in (0.0, 1.0) else error
 
 
 def _checked(duration_days: ArrayLike, code: ArrayLike, name: str) -> tuple[Floats, Integers]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import joblib
@@ -12,6 +14,7 @@ import numpy as np
 import pandas as pd
 from joblib.externals.loky import get_reusable_executor
 
+from escape_abm import kept
 from escape_abm.analysis import contrast, summarise
 from escape_abm.cohort import sample_patient
 from escape_abm.endpoints import patient_row
@@ -23,6 +26,7 @@ from escape_abm.states import phenotype
 
 TEXT_COLUMNS = ("arm", "relapse_kind", "relapse_phenotype", "relapse_mechanism", "cause_of_death", "stop")
 MAYBE_COLUMNS = ("car_t_lost_at_relapse", "b_cell_aplasia_at_relapse")
+SAVE_SECONDS = 3.0  # of work that a killed run loses at most, but for patients under way
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,17 @@ class TrialResult:
     trajectories: pd.DataFrame
     summary: pd.DataFrame
     contrasts: pd.DataFrame
+
+    @classmethod
+    def read(cls, folder: Path) -> TrialResult:
+        """The tables of a finished run."""
+        place = folder / "trajectories.parquet"
+        return cls(
+            patients=pd.read_parquet(folder / "patients.parquet"),
+            trajectories=pd.read_parquet(place) if place.exists() else pd.DataFrame(),
+            summary=pd.read_csv(folder / "summary.csv"),
+            contrasts=pd.read_csv(folder / "contrasts.csv"),
+        )
 
     def files(self) -> dict[str, pd.DataFrame]:
         """The tables by the names of their files; no file of courses if none was kept."""
@@ -99,47 +114,88 @@ def course(path: Trajectory, every_days: int = 1) -> pd.DataFrame:
     groups["CAR T"] = path.car_t[keep].sum(axis=(1, 2))
     groups["normal B cells"] = path.b_cells[keep]
     groups["normal T cells"] = np.rint(path.t_cells[keep]).astype(np.int64)
-    table = pd.DataFrame(groups).assign(day=path.day[keep].astype(int))
-    long = table.melt(id_vars="day", var_name="group", value_name="cells")
-    long.insert(0, "arm", path.product.name)
-    long.insert(0, "patient", path.patient.index)
-    return long
+    return pd.DataFrame(
+        {
+            "patient": path.patient.index,
+            "arm": path.product.name,
+            "day": np.tile(path.day[keep].astype(int), len(groups)),
+            "group": np.repeat(list(groups), keep.size),
+            "cells": np.concatenate(list(groups.values())),
+        }
+    )
 
 
-def _run_chunk(indices: range, settings: Settings) -> list[tuple[list[dict[str, Any]], list[pd.DataFrame]]]:
-    return [run_patient(i, settings) for i in indices]
+def _run_chunk(indices: Sequence[int], settings: Settings) -> dict[int, kept.Done]:
+    return {i: run_patient(i, settings) for i in indices}
 
 
 def as_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """The table of patients."""
-    return pd.DataFrame(rows).astype(dict.fromkeys(TEXT_COLUMNS, "string") | dict.fromkeys(MAYBE_COLUMNS, "boolean"))
+    kinds = dict.fromkeys(TEXT_COLUMNS, "string") | dict.fromkeys(MAYBE_COLUMNS, "boolean")
+    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
+    for name in kinds:
+        columns[name] = pd.Series(columns[name], dtype=kinds[name])
+    return pd.DataFrame(columns)
 
 
-def run_trial(settings: Settings, on_progress: Callable[[int], None] | None = None) -> TrialResult:
+def _compute(indices: Sequence[int], settings: Settings) -> Iterator[dict[int, kept.Done]]:
+    """Patients, some at a time as they are done, on `settings.workers` processes."""
+    workers = min(settings.workers or os.cpu_count() or 1, len(indices))
+    size = max(1, min(10, len(indices) // (4 * max(workers, 1))))
+    chunks = [indices[i : i + size] for i in range(0, len(indices), size)]
+    if workers <= 1:
+        for chunk in chunks:
+            yield _run_chunk(chunk, settings)
+        return
+    run_patient(0, settings.model_copy(update={"comparators": {}}))  # compile once, here
+    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
+    yield from parallel(joblib.delayed(_run_chunk)(chunk, settings) for chunk in chunks)
+    get_reusable_executor().shutdown()  # idle workers hold memory that the pictures need
+
+
+def run_trial(
+    settings: Settings,
+    on_progress: Callable[[int], None] | None = None,
+    keep: Path | None = None,
+    earlier: Path | None = None,
+) -> TrialResult:
     """Run every patient under every arm on `settings.workers` processes, and tabulate.
 
     Args:
         settings: What to run.
         on_progress: Called with the number of patients done since the last call.
+        keep: Folder in which patients are kept while the run goes on, also when it is stopped; those that are there
+            already are not computed again. It must belong to these settings and this code.
+        earlier: Finished run of the same settings and code, shorter or longer: its patients are taken from there.
     """
-    workers = settings.workers or os.cpu_count() or 1
-    workers = min(workers, settings.cohort.size)
-    size = max(1, min(10, settings.cohort.size // (4 * workers)))
-    chunks = [range(i, min(i + size, settings.cohort.size)) for i in range(0, settings.cohort.size, size)]
-    if workers > 1:
-        run_patient(0, settings.model_copy(update={"comparators": {}}))  # compile once, here
-    parallel = joblib.Parallel(n_jobs=workers, return_as="generator", batch_size=1)
-    rows: list[dict[str, Any]] = []
-    courses: list[pd.DataFrame] = []
-    for done in parallel(joblib.delayed(_run_chunk)(chunk, settings) for chunk in chunks):
-        for patient_rows, patient_courses in done:
-            rows += patient_rows
-            courses += patient_courses
-        if on_progress is not None:
-            on_progress(len(done))
-    if workers > 1:
-        get_reusable_executor().shutdown()  # idle workers hold memory that the pictures need
-    patients = as_table(rows)
+    size = settings.cohort.size
+    done = kept.of_run(earlier, size) if earlier else {}
+    if keep is not None:
+        done |= {i: d for i, d in kept.saved(keep).items() if i < size}
+    if done and on_progress is not None:
+        on_progress(len(done))
+    new: dict[int, kept.Done] = {}
+    saved = time.monotonic()
+    try:
+        for some in _compute([i for i in range(size) if i not in done], settings):
+            done |= some
+            new |= some
+            if on_progress is not None:
+                on_progress(len(some))
+            if keep is not None and time.monotonic() > saved + SAVE_SECONDS:
+                kept.save(keep, new)
+                new, saved = {}, time.monotonic()
+    except KeyboardInterrupt:
+        if keep is not None and new:
+            kept.save(keep, new)
+        raise
+    return tabulate([done[i] for i in range(size)], settings)
+
+
+def tabulate(done: list[kept.Done], settings: Settings) -> TrialResult:
+    """The tables of these patients."""
+    patients = as_table([row for rows, _ in done for row in rows])
+    courses = [course for _, courses in done for course in courses]
     arms = [p.name for p in settings.arms]
     if courses:
         trajectories = pd.concat(courses, ignore_index=True)

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from escape_abm.figures import BLACK, BLUE, MECHANISM_STYLE, STYLE, VERMILION, canvas, month_ticks
-from escape_abm.settings import MEDIANS, Published
+from escape_abm.analysis import read, readings
+from escape_abm.endpoints import ANTIGEN_NEGATIVE, ANTIGEN_POSITIVE
+from escape_abm.figures import BLACK, BLUE, MECHANISM_STYLE, RELAPSE_STYLE, STYLE, VERMILION, canvas, month_ticks
+from escape_abm.settings import DAYS_PER_MONTH, MEDIANS, Published
 
 ENDPOINT_NAMES = {
     "complete_remission": "CR",
@@ -142,4 +146,49 @@ def prevented(table: pd.DataFrame, labels: dict[str, str], reference: str) -> tu
         ax.set(xlabel=f"Relapses under {labels[reference]}, by mechanism", ylabel="")
         ax.tick_params(length=0)
         ax.set_title("Relapses of the same patients that another product would have prevented")
+    return figure, table
+
+
+def relapse_against(patients: pd.DataFrame, key: str, months: float) -> tuple[Figure, pd.DataFrame]:
+    """Antigen-negative and antigen-positive relapse of patients in CR against one swept parameter, with 95 % intervals.
+
+    Jobs with the same value (replicates) are read together.
+
+    Args:
+        patients: Patients of all jobs under the product of each; `key` is one of the columns.
+        key: The swept parameter, of numbers or of names.
+        months: At which cumulative incidence is read.
+    """
+    kinds = {kind: RELAPSE_STYLE[kind] for kind in (ANTIGEN_NEGATIVE, ANTIGEN_POSITIVE)}
+    lines = []
+    for value, group in patients.groupby(key, sort=pd.api.types.is_numeric_dtype(patients[key])):
+        every = readings(group)
+        for kind in kinds:
+            found = read(every[f"cumulative_incidence_{kind.replace('-', '_')}"], months * DAYS_PER_MONTH)
+            lines.append((value, kind, *found[:4]))
+    table = pd.DataFrame(lines, columns=[key, "kind", "estimate", "lower", "upper", "n"])
+    values = list(table[key].unique())
+    numeric = pd.api.types.is_numeric_dtype(table[key]) and not pd.api.types.is_bool_dtype(table[key])
+    log = numeric and min(values) > 0 and max(values) >= 30 * min(values)
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(3.2)
+        ax: Axes = axes[0, 0]
+        for i, (kind, (colour, dashes, label)) in enumerate(kinds.items()):
+            mine = table[table["kind"] == kind]
+            x = mine[key].to_numpy() if numeric else np.arange(len(values)) + 0.12 * (2 * i - 1)
+            bounds = [mine["estimate"] - mine["lower"], mine["upper"] - mine["estimate"]]
+            ax.errorbar(
+                x, mine["estimate"], yerr=bounds, color=colour, linestyle=dashes if numeric else "none", linewidth=1.2,
+                marker="so"[i], markersize=4, elinewidth=0.9, capsize=2, label=label,
+            )  # fmt: skip
+        if not numeric:
+            ax.set_xticks(range(len(values)), [str(v) for v in values], rotation=20 if len(values) > 5 else 0)
+        if log:
+            ax.set_xscale("log")
+        ax.set_ylim(bottom=0)
+        ax.yaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        ax.set_xlabel(key)
+        ax.set_ylabel(f"Relapse of patients in CR at {months:g} months")
+        figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
     return figure, table

@@ -2,56 +2,67 @@
 
 python experiments/calibrate.py [calibration.KEY=value] [biology=NAME]
 
-Every run of the simulator is kept as it ends: a fit that was killed goes on where it was when the same command is given
-again with `hydra.run.dir=` set to its folder.
+Every run of the simulator is kept as it ends: the same command goes on with a fit that was stopped or killed.
 """
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from escape_abm.config import launch
 
 if TYPE_CHECKING:
+    from escape_abm.results import Run
     from escape_abm.settings import Settings
 
 
-def calibrate(settings: Settings, folder: Path) -> None:
-    """Run the waves, sample the posterior, leave each trial out in turn, draw, write, and say where it is."""
+def calibrate(settings: Settings, run: Run) -> None:
+    """Find, draw, write, and say where it is."""
     # Imported here so that --help and shell completion answer at once.
-    from escape_abm import calibration, figures, fit_figures, report, results, trial_figures
+    from escape_abm import report
 
-    began = time.perf_counter()
+    if not run.finished:
+        find(settings, run)
+    if not run.quiet:
+        report.where(run.folder, "figures/parameters.png first; fitted.yaml is a choice for conf/biology/")
+
+
+def find(settings: Settings, run: Run) -> None:
+    """Run the waves, sample the posterior, leave each trial out in turn, write."""
+    from escape_abm import calibration, report
+
     trials = trials_of(settings)
     assert settings.calibration is not None
-    with report.progress("runs of all trials", sum(settings.calibration.waves)) as advance:
-        found = calibration.calibrate(settings, trials, folder / ".runs", advance)
-    with report.progress("trials left out", len(trials)) as advance:
+    with run.progress("runs of all trials", sum(settings.calibration.waves)) as advance:
+        found = calibration.calibrate(settings, trials, run.kept, advance)
+    with run.progress("trials left out", len(trials)) as advance:
         left_out = calibration.leave_one_out(settings, found, advance)
-    parameters, figures_of = found.parameters(), found.predicted()
-    labels = {name: trial.trial.label for name, trial in trials.items()}
-    pictures = {
-        "parameters": fit_figures.prior_and_posterior(found),
-        "pairs": fit_figures.pairs(found),
-        "predicted": trial_figures.forest(figures_of, labels),
-        "left_out": trial_figures.forest(left_out, labels),
-        "emulator": fit_figures.emulated(found),
-    }
-    for figure, _ in pictures.values():
-        figures.stamp(figure, report.about(settings, f"{len(found.x)} runs of {len(trials)} trials"))
+    parameters, predicted = found.parameters(), found.predicted()
+    pictures = {}
+    if run.pictures:
+        from escape_abm import figures, fit_figures, trial_figures
+
+        labels = {name: trial.trial.label for name, trial in trials.items()}
+        pictures = {
+            "parameters": fit_figures.prior_and_posterior(found),
+            "pairs": fit_figures.pairs(found),
+            "predicted": trial_figures.forest(predicted, labels),
+            "left_out": trial_figures.forest(left_out, labels),
+            "emulator": fit_figures.emulated(found),
+        }
+        for figure, _ in pictures.values():
+            figures.stamp(figure, report.about(settings, f"{len(found.x)} runs of {len(trials)} trials"))
     tables = {
         "parameters.csv": parameters,
-        "predicted.csv": figures_of,
+        "predicted.csv": predicted,
         "left_out.csv": left_out,
         "posterior.parquet": found.draws(),
         "runs.parquet": found.runs(),
     }
     others = {"fitted.yaml": lambda path: path.write_text(found.as_yaml(), encoding="utf-8")}
-    results.write_run(folder, settings, tables, pictures, time.perf_counter() - began, others)
-    report.show_fit(parameters, figures_of, left_out, found.mixing())
-    report.where(folder, "figures/parameters.png first; fitted.yaml is a choice for conf/biology/")
+    run.write(tables, pictures, others)
+    if not run.quiet:
+        report.show_fit(parameters, predicted, left_out, found.mixing())
 
 
 def trials_of(settings: Settings) -> dict[str, Settings]:

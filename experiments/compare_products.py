@@ -5,26 +5,31 @@ python experiments/compare_products.py [group=choice] [key=value] [-m]
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from escape_abm.config import launch
 
 if TYPE_CHECKING:
+    from escape_abm.results import Run
     from escape_abm.settings import Settings
+    from escape_abm.trial import TrialResult
 
 
-def compare(settings: Settings, folder: Path) -> None:
+def compare(settings: Settings, run: Run) -> None:
     """Run, tabulate, draw, write, and say where it is."""
-    # Imported here so that --help and shell completion answer at once.
-    from escape_abm import figures, report, results
-    from escape_abm.trial import run_trial
-
-    began = time.perf_counter()
     arms = len(settings.arms)
-    with report.progress(f"patients x {arms} product{'s' if arms > 1 else ''}", settings.cohort.size) as advance:
-        result = run_trial(settings, advance)
+    result = run.trial(f"patients x {arms} product{'s' if arms > 1 else ''}")
+    run.write(result.files(), draw(settings, result) if run.pictures else {})
+    if not run.quiet:
+        from escape_abm import report
+
+        report.show(result, settings, run.folder)
+
+
+def draw(settings: Settings, result: TrialResult) -> dict[str, Any]:
+    """The pictures of a run, each with the table that it draws."""
+    from escape_abm import figures, report  # here, so that runs without pictures need not wait for them
+
     labels = {arm.name: arm.label for arm in settings.arms}
     months = settings.follow_up_months
     pictures = {
@@ -39,8 +44,7 @@ def compare(settings: Settings, folder: Path) -> None:
         pictures["courses"] = figures.courses(result.trajectories, result.patients, labels, lines)
     for figure, _ in pictures.values():
         figures.stamp(figure, report.about(settings))
-    results.write_run(folder, settings, result.files(), pictures, time.perf_counter() - began)
-    report.show(result, settings, folder)
+    return pictures
 
 
 if __name__ == "__main__":

@@ -5,35 +5,46 @@ python experiments/sensitivity.py [calibration.KEY=value] [product=NAME] [cohort
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from escape_abm.config import launch
 
 if TYPE_CHECKING:
+    from escape_abm.results import Run
     from escape_abm.settings import Settings
 
 
-def decide(settings: Settings, folder: Path) -> None:
-    """Run, find the indices, draw, write, and say where it is."""
+def decide(settings: Settings, run: Run) -> None:
+    """Find, draw, write, and say where it is."""
     # Imported here so that --help and shell completion answer at once.
-    from escape_abm import figures, fit_figures, report, results, sensitivity
+    from escape_abm import report
 
-    began = time.perf_counter()
+    if not run.finished:
+        find(settings, run)
+    if not run.quiet:
+        report.where(run.folder, "figures/sensitivity.png first; sensitivity.csv for every index")
+
+
+def find(settings: Settings, run: Run) -> None:
+    """Run, find the indices, write."""
+    from escape_abm import report, sensitivity
+
     assert settings.calibration is not None
     runs = sum(settings.calibration.waves)
-    with report.progress(f"runs of {len(settings.arms)} products", runs) as advance:
-        table = sensitivity.sensitivity(settings, folder / ".runs", advance)
-    labels = {arm.name: arm.label for arm in settings.arms}
-    pictures = {
-        "sensitivity": fit_figures.indices(table, labels),
-        "tornado": fit_figures.tornado(table, settings.product.name, labels),
-    }
-    for figure, _ in pictures.values():
-        figures.stamp(figure, report.about(settings, f"{runs} runs of {settings.calibration.patients} patients"))
-    results.write_run(folder, settings, {"sensitivity.csv": table}, pictures, time.perf_counter() - began)
-    report.where(folder, "figures/sensitivity.png first; sensitivity.csv for every index")
+    with run.progress(f"runs of {len(settings.arms)} products", runs) as advance:
+        table = sensitivity.sensitivity(settings, run.kept, advance)
+    pictures = {}
+    if run.pictures:
+        from escape_abm import figures, fit_figures
+
+        labels = {arm.name: arm.label for arm in settings.arms}
+        pictures = {
+            "sensitivity": fit_figures.indices(table, labels),
+            "tornado": fit_figures.tornado(table, settings.product.name, labels),
+        }
+        for figure, _ in pictures.values():
+            figures.stamp(figure, report.about(settings, f"{runs} runs of {settings.calibration.patients} patients"))
+    run.write({"sensitivity.csv": table}, pictures)
 
 
 def check(settings: Settings) -> None:

@@ -6,13 +6,14 @@ python experiments/trial.py -m trial=NAME,NAME,...      all of them, and then on
 
 from __future__ import annotations
 
-import time
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from escape_abm.config import launch
 
 if TYPE_CHECKING:
+    from escape_abm.results import Run
     from escape_abm.settings import Settings
 
 CURVES = (
@@ -24,61 +25,64 @@ CURVES = (
 )
 
 
-def beside(settings: Settings, folder: Path) -> None:
+def beside(settings: Settings, run: Run) -> None:
     """Simulate, compare, draw, write, and say where it is."""
     # Imported here so that --help and shell completion answer at once.
     import numpy as np
 
-    from escape_abm import comparison, figures, report, results, trial_figures
-    from escape_abm.trial import run_trial
+    from escape_abm import comparison, report
 
-    began, trial = time.perf_counter(), settings.trial
-    with report.progress(f"virtual patients of {trial.name}", settings.cohort.size) as advance:
-        result = run_trial(settings, advance)
+    trial = settings.trial
+    result = run.trial(f"virtual patients of {trial.name}")
     rng = np.random.default_rng([settings.seed, 1])
     table = comparison.compare(result.patients, trial, rng)
-    lines = comparison.curves(result.patients, trial, CURVES, rng)
-    pictures = {"curves": trial_figures.trial_curves(lines, trial.published, trial.label)}
-    if table["inside"].notna().any():
-        pictures["forest"] = trial_figures.forest(table, {trial.name: trial.label})
-    for figure, _ in pictures.values():
-        figures.stamp(figure, report.about(settings))
-    tables = {"comparison.csv": table, **result.files()}
-    results.write_run(folder, settings, tables, pictures, time.perf_counter() - began)
-    report.show_comparison(table, trial.label)
-    report.where(folder, "figures/forest.png first; comparison.csv for every published figure")
+    pictures = {}
+    if run.pictures:
+        from escape_abm import figures, trial_figures
+
+        lines = comparison.curves(result.patients, trial, CURVES, rng)
+        pictures["curves"] = trial_figures.trial_curves(lines, trial.published, trial.label)
+        if table["inside"].notna().any():
+            pictures["forest"] = trial_figures.forest(table, {trial.name: trial.label})
+        for figure, _ in pictures.values():
+            figures.stamp(figure, report.about(settings))
+    run.write({"comparison.csv": table, **result.files()}, pictures)
+    if not run.quiet:
+        report.show_comparison(table, trial.label)
+        report.where(run.folder, "figures/forest.png first; comparison.csv for every published figure")
 
 
 def check(settings: Settings) -> None:
     """Whether the trial's conditions can be read from a table of patients."""
-    import pandas as pd
+    trial = settings.trial
+    _check(settings.model_copy(update={"comparators": {}, "seed": 1}).model_dump_json(), trial.analysed)
 
+
+@cache  # a sweep over seeds asks the same many times
+def _check(plain: str, analysed: str) -> None:
     from escape_abm.comparison import chosen
+    from escape_abm.settings import Settings
     from escape_abm.trial import as_table, run_patient
 
-    rows, _ = run_patient(0, settings.model_copy(update={"comparators": {}}))
-    table: pd.DataFrame = as_table(rows)
-    for condition in (settings.trial.analysed, *settings.trial.strata.values()):
-        chosen(table, condition)
+    settings = Settings.model_validate_json(plain)
+    rows, _ = run_patient(0, settings)
+    for condition in (analysed, *settings.trial.strata.values()):
+        chosen(as_table(rows), condition)
 
 
-def gather(folder: Path, jobs: list[Settings]) -> None:
+def gather(folder: Path, jobs: list[tuple[Settings, Path]]) -> None:
     """One table and one figure of all trials of a sweep."""
     import pandas as pd
 
     from escape_abm import figures, report, results, trial_figures
 
-    table = pd.concat([pd.read_csv(p) for p in sorted(folder.glob("*/comparison.csv"), key=_number)], ignore_index=True)
+    table = pd.concat([pd.read_csv(place / "comparison.csv") for _, place in jobs], ignore_index=True)
     table["inside"] = table["inside"].astype("boolean")
-    forest = trial_figures.forest(table, {s.trial.name: s.trial.label for s in jobs})
-    figures.stamp(forest[0], report.about(jobs[0], "all trials"))
+    forest = trial_figures.forest(table, {s.trial.name: s.trial.label for s, _ in jobs})
+    figures.stamp(forest[0], report.about(jobs[0][0], "all trials"))
     results.write_tables(folder, {"comparison.csv": table}, {"forest": forest})
     report.show_inside(table)
     report.where(folder, "figures/forest.png first; comparison.csv for every published figure")
-
-
-def _number(path: Path) -> int:
-    return int(path.parent.name) if path.parent.name.isdigit() else 0
 
 
 if __name__ == "__main__":

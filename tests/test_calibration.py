@@ -270,7 +270,7 @@ def test_intervals_hold_what_is_not_known_of_the_parameters(spread: float) -> No
     """The variance on the logit scale is that of sampling and that between draws; the second is found."""
     table = drawn(spread)
     reading = Reading(np.ones(len(table), dtype=bool), table["had"].to_numpy().astype(np.int64))
-    found = among_draws(reading, table["draw"].to_numpy(), 0.0)
+    found = among_draws(reading, table["draw"].to_numpy(), 0.0).estimate
     width = math.log(found.upper / (1 - found.upper)) - math.log(found.lower / (1 - found.lower))
     sampling = 1 / math.sqrt(len(table) * found.estimate * (1 - found.estimate))
     sd = width / 2 / 1.96

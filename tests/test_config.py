@@ -30,6 +30,8 @@ def test_there_are_choices() -> None:
         "trial",
         "dose",
         "construct",
+        "sweep",
+        "executor",
     } == set(GROUPS)
 
 

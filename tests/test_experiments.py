@@ -63,7 +63,7 @@ def test_tables_of_a_run(finished: Path) -> None:
     courses = pd.read_parquet(finished / "trajectories.parquet")
     assert list(courses.columns) == ["patient", "arm", "day", "group", "cells"]
     summary = pd.read_csv(finished / "summary.csv")
-    assert list(summary.columns) == ["arm", "endpoint", "month", "estimate", "lower", "upper", "n"]
+    assert list(summary.columns[:7]) == ["arm", "endpoint", "month", "estimate", "lower", "upper", "n"]
 
 
 def test_again_with_one_worker_gives_the_same_bytes(finished: Path, tmp_path: Path) -> None:
@@ -82,13 +82,27 @@ def test_a_finished_run_is_never_overwritten(finished: Path) -> None:
     assert {p: p.stat().st_mtime_ns for p in finished.glob("*.*") if p in before} == before
 
 
-def test_an_interrupted_run_keeps_nothing_of_its_own_and_all_that_is_not(tmp_path: Path) -> None:
+def test_an_interrupted_run_keeps_its_patients_and_all_that_is_not_its_own(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("not ours")
     words = [sys.executable, SCRIPT, "cohort.size=100000", "comparators=none", "workers=1", f"hydra.run.dir={tmp_path}"]
     job = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    while not (tmp_path / ".hydra" / "overrides.yaml").exists() and job.poll() is None:
+    while not list(tmp_path.glob(".kept/*/*.pkl")) and job.poll() is None:
         time.sleep(0.1)
-    time.sleep(3)
+    job.send_signal(signal.SIGINT)
+    _, said = job.communicate(timeout=60)
+    assert job.returncode == 130
+    assert "patients are kept: the same command goes on from there" in said
+    assert [p.name for p in tmp_path.iterdir() if not p.name.startswith(".")] == ["mine.txt"]
+
+
+def test_a_run_interrupted_before_its_first_patients_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("not ours")
+    slow = "engine=cells", "engine.sample_cells=1e5", "engine.size_limit_cells=1e6", "trajectories.patients=0"
+    words = [sys.executable, SCRIPT, "comparators=none", "trial=none", "workers=1", *slow, f"hydra.run.dir={tmp_path}"]
+    job = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / ".hydra" / "overrides.yaml").exists() and job.poll() is None:
+        time.sleep(0.05)
+    time.sleep(1)
     job.send_signal(signal.SIGINT)
     _, said = job.communicate(timeout=60)
     assert job.returncode == 130
@@ -104,6 +118,8 @@ def test_sweep_over_two_groups(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     arms = [pd.read_csv(tmp_path / "sweep" / str(i) / "summary.csv")["arm"].unique().tolist() for i in range(4)]
     assert arms == [["tandem"], ["tandem"], ["sequential"], ["sequential"]]
+    together = pd.read_csv(tmp_path / "sweep" / "summary.csv")
+    assert together.groupby("job")["cohort"].first().tolist() == ["relapsed_ball", "low_burden"] * 2
 
 
 def test_help_names_every_group(tmp_path: Path) -> None:

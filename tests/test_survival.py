@@ -15,10 +15,13 @@ from escape_abm.survival import (
     Z,
     cumulative_incidence,
     cumulative_incidence_at,
+    cumulative_incidence_at_each,
     kaplan_meier,
+    measured_proportion,
     paired_difference,
     proportion,
     survival_at,
+    survival_at_each,
 )
 
 FALSE_ALARM = 1e-3
@@ -354,3 +357,29 @@ def test_bad_input_is_refused_with_value_rule_and_way_out() -> None:
         paired_difference([True], [math.nan])
     with pytest.raises(ValueError, match=r"events=3 of n=2: must lie between 0 and n; count"):
         proportion(3, 2)
+
+
+def test_standard_errors_without_censoring_are_those_of_a_share() -> None:
+    days, cause = list(range(1, 21)), [1] * 8 + [2] * 12
+    for day, share in ((5, 0.25), (8, 0.4)):
+        expected = math.sqrt(share * (1 - share) / 20)
+        (died,) = survival_at_each(days, [1] * 20, [day])
+        (incidence,) = cumulative_incidence_at_each(days, cause, 1, [day])
+        assert died.standard_error == pytest.approx(expected)
+        assert incidence.standard_error == pytest.approx(expected)
+        assert measured_proportion(round(20 * share), 20).standard_error == pytest.approx(expected)
+
+
+def test_greenwood_on_the_6_mp_arm() -> None:
+    """Freireich 1963, worked by hand: at 10 weeks 0.7529 with a standard error of 0.0963 (Collett 2015)."""
+    (found,) = survival_at_each(SIX_MP, SIX_MP_RELAPSE, [10])
+    assert found.estimate.estimate == pytest.approx(0.7529, abs=5e-5)
+    assert found.standard_error == pytest.approx(0.0963, abs=5e-5)
+
+
+def test_the_standard_error_of_a_certain_estimate_comes_from_its_interval() -> None:
+    for found in (measured_proportion(0, 10), *survival_at_each([5] * 10, [1] * 10, [4])):
+        estimate, width = found.estimate, found.estimate.upper - found.estimate.lower
+        assert estimate.estimate in (0, 1)
+        assert found.standard_error == pytest.approx(width / (2 * 1.959964), rel=1e-6)
+    assert math.isnan(measured_proportion(0, 0).standard_error)

@@ -1,0 +1,116 @@
+"""Are results whole, and do they come out the same again?
+
+python -m escape_abm list PATH                 the finished runs of a run, a sweep, or outputs/
+python -m escape_abm check PATH                every file as it was written, nothing missing
+python -m escape_abm verify PATH [--sample 5]  runs some of them again, and compares the bytes of their tables
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from escape_abm import report
+from escape_abm.identity import Experiment, identify
+from escape_abm.parameters import InputError
+from escape_abm.results import PROVENANCE, Run, damage, digest, read_provenance, what_changed
+from escape_abm.runs import load, read_record
+from escape_abm.settings import Settings
+from escape_abm.sweep import load_task
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "experiments"
+
+
+def run_folders(path: Path) -> tuple[list[Path], list[Path]]:
+    """Folders of finished runs below a path, and of those that were begun only."""
+    begun = {p.parent.parent for p in path.rglob(".hydra/overrides.yaml")}
+    finished = {p.parent for p in path.rglob(PROVENANCE)}
+    return sorted(finished), sorted(begun - finished)
+
+
+def check(path: Path) -> int:
+    """Say which files are not whole; the exit code."""
+    finished, begun = run_folders(path)
+    if not finished and not begun:
+        raise InputError(f"{path}: holds no run")
+    faults = [f"{folder}: {line}" for folder in finished for line in damage(folder)]
+    sweeps = sorted({p.parent for p in path.rglob("sweep.yaml")})
+    for sweep in sweeps:
+        files = read_record(sweep)["files"]
+        if not files:
+            faults.append(f"{sweep}: the sweep is not finished; its command goes on with it")
+        for name, was in files.items():
+            if not (sweep / name).is_file() or digest(sweep / name) != was:
+                faults.append(f"{sweep}: {name} is missing or not what was written; the sweep's command makes it anew")
+    faults += [f"{folder}: was begun and is not finished" for folder in begun]
+    for fault in faults:
+        report.say(fault)
+    report.say(f"{len(finished)} finished runs and {len(sweeps)} sweeps looked at, {len(faults)} faults")
+    return 1 if faults else 0
+
+
+def verify(path: Path, sample: int, seed: int | None) -> int:
+    """Run a random sample of finished runs again and compare bytes; the exit code."""
+    finished, _ = run_folders(path)
+    if not finished:
+        raise InputError(f"{path}: holds no finished run")
+    rng = np.random.default_rng(seed)
+    chosen = [finished[i] for i in sorted(rng.choice(len(finished), min(sample, len(finished)), replace=False))]
+    wrong = 0
+    with report.progress("runs again", len(chosen)) as advance:
+        for folder in chosen:
+            faults = _again(folder)
+            wrong += bool(faults)
+            for fault in faults:
+                report.say(f"{folder}: {fault}")
+            advance(1)
+    report.say(f"{len(chosen) - wrong} of {len(chosen)} runs came out the same, byte for byte")
+    return 1 if wrong else 0
+
+
+def _again(folder: Path) -> list[str]:
+    """What differs when a run is made again."""
+    about = read_provenance(folder)
+    settings = Settings.model_validate(about["settings"])
+    script = SCRIPTS / f"{about['experiment']}.py"  # it may have been made elsewhere
+    experiment = Experiment(about["experiment"], script if script.exists() else Path(about["script"]), about["task"])
+    identity = identify(experiment, settings)
+    with tempfile.TemporaryDirectory() as place:
+        run = Run(settings, Path(place), identity, pictures=False, quiet=True)
+        load_task(experiment)(settings, run)
+        tables = [name for name in about["files"] if "/" not in name and name.endswith((".csv", ".parquet"))]
+        faults = [f"{name} differs" for name in tables if digest(folder / name) != digest(Path(place, name))]
+    if faults and identity.name != about["identity"]:
+        faults.append(f"it was made by other code or libraries: {what_changed(folder, identity)}")
+    return faults
+
+
+def main(words: list[str] | None = None) -> int:
+    """Do what the command line says, and return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m escape_abm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("verb", choices=("list", "check", "verify"))
+    parser.add_argument("path", type=Path, nargs="?", default=Path("outputs"))
+    parser.add_argument("--sample", type=int, default=5, help="verify: how many runs (default 5)")
+    parser.add_argument("--seed", type=int, help="verify: the same sample again")
+    asked: Any = parser.parse_args(words)
+    try:
+        if asked.verb == "check":
+            return check(asked.path)
+        if asked.verb == "verify":
+            return verify(asked.path, asked.sample, asked.seed)
+        report.say(load(asked.path).runs.to_string(index=False))
+    except InputError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
