@@ -72,9 +72,8 @@ def join(folder: Path, lines: list[dict[str, Any]], settings: Sequence[Settings]
 
 def _needed(columns: Iterable[str]) -> list[str]:
     """Columns that curves are drawn from."""
-    return [c for c in columns if c.startswith(("day_", "relapse", "cause_", "complete_", "arm", "mrd_", "crs_"))] + [
-        c for c in columns if c in ("car_t_lost_at_relapse",)
-    ]
+    those = ("day_", "relapse", "cause_", "complete_", "arm", "mrd_", "crs_", "car_t_")
+    return [c for c in columns if c.startswith(those)]
 
 
 def _joint_text(folder: Path, lines: list[dict[str, Any]], swept: list[str], name: str) -> str:
