@@ -63,7 +63,8 @@ def test_tables_of_a_run(finished: Path) -> None:
     courses = pd.read_parquet(finished / "trajectories.parquet")
     assert list(courses.columns) == ["patient", "arm", "day", "group", "cells"]
     summary = pd.read_csv(finished / "summary.csv")
-    assert list(summary.columns[:7]) == ["arm", "endpoint", "month", "estimate", "lower", "upper", "n"]
+    columns = ["arm", "endpoint", "month", "estimate", "lower", "upper", "n", "standard_error"]
+    assert list(summary.columns) == columns
 
 
 def test_again_with_one_worker_gives_the_same_bytes(finished: Path, tmp_path: Path) -> None:

@@ -227,6 +227,23 @@ def test_extending_keeps_every_byte_of_a_rich_run(tmp_path: Path) -> None:
     assert tables(tmp_path / "straight") == tables(tmp_path / "again")
 
 
+@pytest.mark.slow
+def test_a_killed_run_goes_on_and_no_byte_differs(troubled: Any, tmp_path: Path) -> None:
+    words = ("cohort.size=600", "trajectories.patients=4")
+    line = [sys.executable, str(troubled.script), *SMALL, *words]
+    job = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not list(tmp_path.glob("outputs/troubled/*/*_n600_*/.kept/*/*.pkl")):
+        time.sleep(0.05)
+        assert job.poll() is None
+    job.kill()
+    job.wait()
+    assert troubled(*words) == 0
+    assert troubled(*words, "hydra.run.dir=straight") == 0
+    (folder,) = tmp_path.glob("outputs/troubled/*/*_n600_*")
+    assert tables(folder) == tables(tmp_path / "straight")
+    assert not (folder / ".kept").exists()
+
+
 def test_changed_code_is_said_and_nothing_is_overwritten(
     troubled: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

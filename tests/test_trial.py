@@ -75,7 +75,7 @@ def test_patients_table(result: TrialResult) -> None:
 
 def test_summary_table(result: TrialResult) -> None:
     s = result.summary
-    assert list(s.columns) == ["arm", "endpoint", "month", "estimate", "lower", "upper", "n"]
+    assert list(s.columns) == ["arm", "endpoint", "month", "estimate", "lower", "upper", "n", "standard_error"]
     assert set(s["endpoint"]) == ENDPOINTS
     assert set(s["month"].dropna()) == {1, 3, 6, 12}
     shares = {*SHARES, *PHENOTYPES, *MEDIANS, "mrd_negative_ngs"}
