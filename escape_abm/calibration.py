@@ -30,9 +30,10 @@ from scipy.special import expit, log_expit
 from scipy.stats import qmc
 
 from escape_abm.analysis import read, readings
+from escape_abm.clinic import Clinic
 from escape_abm.comparison import COLUMNS, as_followed, chosen
 from escape_abm.emulator import Emulator, fit_emulator
-from escape_abm.parameters import InputError, parameter_rows, replace, suggest
+from escape_abm.parameters import Biology, InputError, parameter_rows, replace, suggest
 from escape_abm.settings import DAYS_PER_MONTH, MEDIANS, Published, Settings, Trial
 from escape_abm.trial import as_table, run_patient
 
@@ -361,17 +362,29 @@ class Fit(NamedTuple):
         table = pd.DataFrame([values(self.free, x) for x in self.posterior.x])
         return table.assign(log_likelihood=self.posterior.log_likelihood)
 
-    def as_yaml(self, draws: int = 50) -> str:
-        """The fitted set with a sample of the posterior, as a choice of conf/biology/."""
-        text = [
-            "# @package _global_",
-            "# Made by experiments/calibrate.py: the draw nearest to the middle of the posterior,",
-        ]
-        text += ["# and a sample of it that `biology=posterior` gives to patients in turn."]
+    def as_choices(self, settings: Settings, draws: int = 50) -> dict[str, str]:
+        """What was found, as choices of a configuration folder (`--config-dir`): file name to text.
+
+        `biology=found clinic=found` is the draw nearest to the middle, with all other values as in these settings;
+        `biology=found_posterior` gives a sample of the posterior to patients in turn.
+        """
         sample = self.draws().iloc[np.linspace(0, len(self.posterior.x) - 1, draws).astype(int)]
-        text += [_nested({path: float(f"{value:.4g}") for path, value in self.middle.items()}), "draws:"]
-        text += [f"  {f.path}: [{', '.join(f'{v:.4g}' for v in sample[f.path])}]" for f in self.free]
-        return "\n".join(text) + "\n"
+        lines = [f"  {f.path}: [{', '.join(f'{v:.4g}' for v in sample[f.path])}]" for f in self.free]
+        head = "# Found by experiments/calibrate.py: {}.\n"
+        out = {
+            "biology/found_posterior.yaml": "# @package _global_\n"
+            + head.format("a sample of the posterior, which patients get in turn")
+            + "defaults: [found@biology, _self_]\ndraws:\n"
+            + "\n".join(lines)
+            + "\n"
+        }
+        fitted = replace(settings, {path: float(f"{value:.4g}") for path, value in self.middle.items()})
+        for group, section, default in (("biology", fitted.biology, Biology()), ("clinic", fitted.clinic, Clinic())):
+            plain = {r.path: r.value for r in parameter_rows(default, group)}
+            its = {r.path: r.value for r in parameter_rows(section, group) if r.value != plain.get(r.path)}
+            text = _nested({path.removeprefix(f"{group}."): value for path, value in its.items()}) or "{}"
+            out[f"{group}/found.yaml"] = head.format("the draw nearest to the middle of the posterior") + text + "\n"
+        return out
 
     def runs(self) -> pd.DataFrame:
         """Every run: its wave, its parameters by path, and what it gave for each target (`e0`, `n0`, ...)."""
@@ -491,7 +504,7 @@ def calibrate(
         estimates, n = (np.vstack([old, [d[k] for d in done]]) for k, old in ((0, estimates), (1, n)))
         if emulator is not None and number == len(how.waves) - 1:
             foretold[-points:] = np.where(data.is_share, expit(emulator.predict(new)), emulator.predict(new))
-        emulator = _fit_near(x, estimates, n, emulator, data, how.between_trials_sd)
+        emulator = _fit_near(x, estimates, n, emulator, data, how.between_trials_sd, _workers(settings))
         last = number == len(how.waves) - 1
         posterior = sample_posterior(
             emulator, data, len(free), how.between_trials_sd, settings.seed + number, steps=how.steps,
@@ -502,13 +515,19 @@ def calibrate(
     return Fit(free, targets, wave, x, estimates, n, foretold, emulator, posterior, settings.seed)
 
 
-def _fit_near(x: Floats, estimates: Floats, n: Floats, before: Emulator | None, data: Data, sd: float) -> Emulator:
+def _workers(settings: Settings) -> int:
+    return settings.workers or os.cpu_count() or 1
+
+
+def _fit_near(
+    x: Floats, estimates: Floats, n: Floats, before: Emulator | None, data: Data, sd: float, workers: int
+) -> Emulator:
     """Fit to all runs, then anew to the better half: what matters is how good a quadratic is near the posterior."""
     if before is None:
-        return fit_emulator(x, estimates, n, data.is_share)
+        return fit_emulator(x, estimates, n, data.is_share, workers=workers)
     likely = log_likelihood(before.predict(x), np.hypot(before.lack_of_fit, sd), data).sum(axis=1)
     near = likely >= np.median(likely)
-    return fit_emulator(x[near], estimates[near], n[near], data.is_share)
+    return fit_emulator(x[near], estimates[near], n[near], data.is_share, workers=workers)
 
 
 def runs_of_wave(
@@ -518,13 +537,12 @@ def runs_of_wave(
     """The runs of one wave, in order; those that are kept already are read."""
     assert settings.calibration is not None
     keep.mkdir(parents=True, exist_ok=True)
-    workers = settings.workers or os.cpu_count() or 1
     tasks = (
         joblib.delayed(_one_run)(keep / f"{wave}_{i:05d}.json", place, free, targets, trials,
                                  settings.calibration.patients, settings.seed + 1000003 * wave + i)
         for i, place in enumerate(new)
     )  # fmt: skip
-    for done in joblib.Parallel(n_jobs=workers, return_as="generator", batch_size=1)(tasks):
+    for done in joblib.Parallel(n_jobs=_workers(settings), return_as="generator", batch_size=1)(tasks):
         if on_progress is not None:
             on_progress(1)
         yield done

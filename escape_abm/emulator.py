@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import joblib
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
@@ -49,7 +50,9 @@ def features(x: Floats) -> Floats:
     return np.asarray(PolynomialFeatures(2, include_bias=False).fit_transform(2 * x - 1))
 
 
-def fit_emulator(x: Floats, estimates: Floats, n: Floats, is_share: NDArray[np.bool_], folds: int = 5) -> Emulator:
+def fit_emulator(
+    x: Floats, estimates: Floats, n: Floats, is_share: NDArray[np.bool_], folds: int = 5, workers: int = 1
+) -> Emulator:
     """Fit every endpoint to runs.
 
     Args:
@@ -58,9 +61,14 @@ def fit_emulator(x: Floats, estimates: Floats, n: Floats, is_share: NDArray[np.b
         n: (N, T) of how many patients (shares), or one over the square of the standard error (medians).
         is_share: (T,) which endpoints are shares.
         folds: Parts of the runs left out in turn, to see the lack of fit.
+        workers: Processes.
     """
     table = features(x)
-    fitted = [_fit_one(table, estimates[:, t], n[:, t], bool(is_share[t]), folds) for t in range(estimates.shape[1])]
+    tasks = (
+        joblib.delayed(_fit_one)(table, estimates[:, t], n[:, t], bool(is_share[t]), folds)
+        for t in range(estimates.shape[1])
+    )
+    fitted = joblib.Parallel(n_jobs=workers)(tasks)
     intercept, coefficients, lack = (np.array(part) for part in zip(*fitted, strict=True))
     return Emulator(intercept, coefficients, lack, np.asarray(is_share))
 

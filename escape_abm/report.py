@@ -41,8 +41,15 @@ def about(settings: Settings, who: str = "") -> str:
     """One line that says what a picture is of; `who` if it is not of all patients."""
     who = who or f"{settings.cohort.size} virtual patients"
     return (
-        f"Simulated with escape_abm {__version__}, not calibrated. {settings.trial.label}; {who}, "
-        f"seed {settings.seed}.{sample(settings)}"
+        f"Simulated with escape_abm {__version__}. {settings.trial.label}; {who}, seed {settings.seed}."
+        f"{uncertainty(settings)}{sample(settings)}"
+    )
+
+
+def uncertainty(settings: Settings) -> str:
+    """What is said of intervals that hold more than the sampling of patients."""
+    return (
+        f" Intervals hold what is not known of the parameters ({settings.draw_count} draws)." if settings.draws else ""
     )
 
 
@@ -77,7 +84,7 @@ def show(result: TrialResult, settings: Settings, folder: Path) -> None:
             show_edge=False,
             caption=(
                 "% and 95 % interval. Relapse: cumulative incidence in patients in CR, who differ between products. "
-                f"Others: of all patients.{sample(settings)}"
+                f"Others: of all patients.{uncertainty(settings)}{sample(settings)}"
             ),
             title_justify="left",
             caption_justify="left",
@@ -140,7 +147,7 @@ def where(folder: Path, hint: str) -> None:
 def _show_published(console: Console, result: TrialResult, settings: Settings) -> None:
     table = Table(
         title=f"Published for {settings.trial.label}, and simulated here",
-        caption="% and 95 % interval. The biology is a starting fit, not fitted to this trial.",
+        caption=f"% and 95 % interval. Not fitted to this trial alone.{uncertainty(settings)}",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         show_edge=False,

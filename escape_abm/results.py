@@ -127,7 +127,7 @@ class Run:
         self,
         tables: dict[str, pd.DataFrame],
         figures: dict[str, tuple[Figure, pd.DataFrame]],
-        others: dict[str, Callable[[Path], Any]] | None = None,
+        others: Mapping[str, Callable[[Path], Any]] | None = None,
     ) -> None:
         """Write tables, figures (each with the table that it drew) and provenance; nothing if the run is finished.
 
@@ -216,15 +216,15 @@ def write_tables(
                 table.to_parquet(part / name, index=False)
             else:
                 table.to_csv(part / name, index=False)
-        if figures or any(name.startswith("figures/") for name in others or {}):
-            (part / "figures").mkdir()
         if figures:
+            (part / "figures").mkdir()
             from escape_abm.figures import save  # runs without pictures need no matplotlib
 
             for name, (figure, table) in figures.items():
                 table.to_csv(part / "figures" / f"{name}.csv", index=False)
                 save(figure, part / "figures" / name)
         for name, write in (others or {}).items():
+            (part / name).parent.mkdir(parents=True, exist_ok=True)
             write(part / name)
         files = sorted(p for p in part.rglob("*") if p.is_file())
         if last is not None:
@@ -233,7 +233,7 @@ def write_tables(
             files[-1].write_text(last(digests), encoding="utf-8")
         for place in files:
             to = folder / place.relative_to(part)
-            to.parent.mkdir(exist_ok=True)
+            to.parent.mkdir(parents=True, exist_ok=True)
             os.replace(place, to)
         shutil.rmtree(part)
 

@@ -7,6 +7,8 @@ Every run of the simulator is kept as it ends: the same command goes on with a f
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from escape_abm.config import launch
@@ -24,7 +26,9 @@ def calibrate(settings: Settings, run: Run) -> None:
     if not run.finished:
         find(settings, run)
     if not run.quiet:
-        report.where(run.folder, "figures/parameters.png first; fitted.yaml is a choice for conf/biology/")
+        report.where(
+            run.folder, "figures/parameters.png first; to use it: --config-dir RESULTS/conf biology=found clinic=found"
+        )
 
 
 def find(settings: Settings, run: Run) -> None:
@@ -59,10 +63,14 @@ def find(settings: Settings, run: Run) -> None:
         "posterior.parquet": found.draws(),
         "runs.parquet": found.runs(),
     }
-    others = {"fitted.yaml": lambda path: path.write_text(found.as_yaml(), encoding="utf-8")}
-    run.write(tables, pictures, others)
+    choices = {f"conf/{name}": partial(_write, text=text) for name, text in found.as_choices(settings).items()}
+    run.write(tables, pictures, choices)
     if not run.quiet:
         report.show_fit(parameters, predicted, left_out, found.mixing())
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def trials_of(settings: Settings) -> dict[str, Settings]:

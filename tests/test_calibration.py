@@ -17,7 +17,7 @@ from escape_abm.analysis import Reading, among_draws, read
 from escape_abm.calibration import Data, Free, design, free_parameters, log_likelihood, sample_posterior, targets_of
 from escape_abm.config import compose
 from escape_abm.emulator import Emulator, features, fit_emulator
-from escape_abm.parameters import InputError, parameter_rows, replace
+from escape_abm.parameters import InputError, replace
 from escape_abm.settings import Settings, make_settings
 
 Floats = NDArray[np.float64]
@@ -194,13 +194,19 @@ def test_tables_of_a_fit(fitted: tuple[calibration.Fit, Path]) -> None:
 
 
 def test_a_fit_is_a_choice_of_biology(fitted: tuple[calibration.Fit, Path], tmp_path: Path) -> None:
-    found = fitted[0]
-    (tmp_path / "biology").mkdir()
-    (tmp_path / "biology" / "mine.yaml").write_text(found.as_yaml(draws=5))
-    settings = compose(["biology=mine", f"hydra.searchpath=[file://{tmp_path}]"])
-    rows = {r.path: r.value for r in [*parameter_rows(settings.biology), *parameter_rows(settings.clinic, "clinic")]}
-    for path, value in found.middle.items():
-        assert rows[path] == pytest.approx(value, rel=1e-3)
+    found, base = fitted[0], compose(["biology=cd19_kinetics"])
+    for name, text in found.as_choices(base, draws=5).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    here = f"hydra.searchpath=[file://{tmp_path}]"
+    settings = compose(["biology=found", "clinic=found", "trial=none", here])
+    expected = replace(base, {path: float(f"{value:.4g}") for path, value in found.middle.items()})
+    assert settings.biology == expected.biology
+    assert settings.clinic == expected.clinic
+    several = compose(["biology=found_posterior", "trial=none", here])
+    assert several.biology == settings.biology
+    assert several.draw_count == 5
+    assert set(several.draws) == set(found.middle)
 
 
 def test_values_are_replaced_by_path() -> None:

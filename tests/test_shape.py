@@ -52,7 +52,7 @@ def test_imports_go_one_way(module: str) -> None:
         ("matplotlib", {"figures", "trial_figures", "fit_figures", "micrograph", "results", "runs", "dashboard"}),
         ("seaborn", {"figures", "trial_figures"}),
         ("rich", {"report"}),
-        ("joblib", {"trial", "calibration"}),
+        ("joblib", {"trial", "calibration", "emulator"}),
         ("sklearn", {"emulator"}),
         ("emcee", {"calibration"}),
         ("filelock", {"results"}),
