@@ -39,7 +39,7 @@ def join(folder: Path, lines: list[dict[str, Any]], settings: Sequence[Settings]
         folder: Of the sweep.
         lines: One for each job, as in `jobs.csv`.
         settings: Of each job.
-        pictures: Whether one swept parameter is drawn.
+        pictures: Whether one or two swept parameters are drawn.
 
     Returns:
         SHA-256 of each file.
@@ -54,18 +54,19 @@ def join(folder: Path, lines: list[dict[str, Any]], settings: Sequence[Settings]
     if (patients := _joint_table(folder, [line for line, _ in over], jobs[swept])) is not None:
         others["patients.parquet"] = lambda place: pq.write_table(patients, place)
         axes = [key for key in swept if key != "seed" and 1 < jobs[key].nunique() <= 60]
-        if pictures and len(axes) == 1:
+        if pictures and len(axes) in (1, 2):
             from escape_abm.figures import stamp
-            from escape_abm.trial_figures import relapse_against
+            from escape_abm.trial_figures import relapse_against, relapse_map
 
             products = {line["job"]: s.product.name for line, s in over}
-            wanted = ["job", axes[0], *_needed(patients.column_names)]
+            wanted = ["job", *axes, *_needed(patients.column_names)]
             table = patients.select(list(dict.fromkeys(wanted))).to_pandas()
             table = table[table["arm"] == table["job"].map(products)]
             months = min(s.follow_up_months for _, s in over)
-            figures["relapse_against"] = relapse_against(table, axes[0], months)
-            who = f"{len(table)} virtual patients of {len(over)} jobs"
-            stamp(figures["relapse_against"][0], about(over[0][1], who))
+            name = ("relapse_against", "relapse_map")[len(axes) - 1]
+            picture = relapse_against(table, axes[0], months) if len(axes) == 1 else relapse_map(table, axes, months)
+            stamp(picture[0], about(over[0][1], f"{len(table)} virtual patients of {len(over)} jobs"))
+            figures[name] = picture
     write_tables(folder, {"jobs.csv": jobs}, figures, others)
     return {name: digest(folder / name) for name in ("jobs.csv", *others)}
 

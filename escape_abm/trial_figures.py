@@ -18,6 +18,7 @@ from escape_abm.analysis import read, readings
 from escape_abm.endpoints import ANTIGEN_NEGATIVE, ANTIGEN_POSITIVE
 from escape_abm.figures import BLACK, BLUE, MECHANISM_STYLE, RELAPSE_STYLE, STYLE, VERMILION, canvas, month_ticks
 from escape_abm.settings import DAYS_PER_MONTH, MEDIANS, Published
+from escape_abm.survival import percent
 
 ENDPOINT_NAMES = {
     "complete_remission": "CR",
@@ -160,13 +161,7 @@ def relapse_against(patients: pd.DataFrame, key: str, months: float) -> tuple[Fi
         months: At which cumulative incidence is read.
     """
     kinds = {kind: RELAPSE_STYLE[kind] for kind in (ANTIGEN_NEGATIVE, ANTIGEN_POSITIVE)}
-    lines = []
-    for value, group in patients.groupby(key, sort=pd.api.types.is_numeric_dtype(patients[key])):
-        every = readings(group)
-        for kind in kinds:
-            found = read(every[f"cumulative_incidence_{kind.replace('-', '_')}"], months * DAYS_PER_MONTH)
-            lines.append((value, kind, *found[:4]))
-    table = pd.DataFrame(lines, columns=[key, "kind", "estimate", "lower", "upper", "n"])
+    table = _relapse_by(patients, [key], months)
     values = list(table[key].unique())
     numeric = pd.api.types.is_numeric_dtype(table[key]) and not pd.api.types.is_bool_dtype(table[key])
     log = numeric and min(values) > 0 and max(values) >= 30 * min(values)
@@ -192,3 +187,54 @@ def relapse_against(patients: pd.DataFrame, key: str, months: float) -> tuple[Fi
         ax.set_ylabel(f"Relapse of patients in CR at {months:g} months")
         figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
     return figure, table
+
+
+def relapse_map(patients: pd.DataFrame, keys: list[str], months: float) -> tuple[Figure, pd.DataFrame]:
+    """Antigen-negative and antigen-positive relapse of patients in CR over two swept parameters.
+
+    Args:
+        patients: Patients of all jobs under the product of each; `keys` are two of the columns.
+        keys: The parameter of the rows and that of the columns.
+        months: At which cumulative incidence is read.
+    """
+    table = _relapse_by(patients, keys, months)
+    most = float(table["estimate"].max())
+    with mpl.rc_context(STYLE):
+        rows = table[keys[0]].nunique()
+        figure, axes = canvas(max(2.7, 1.4 + 0.33 * rows), 1, 2, sharey=True)
+        for ax, kind in zip(axes.flat, (ANTIGEN_NEGATIVE, ANTIGEN_POSITIVE), strict=True):
+            wide: Any = table[table["kind"] == kind].pivot(index=keys[0], columns=keys[1], values="estimate")
+            image = ax.imshow(wide, cmap="Blues", vmin=0, vmax=most, aspect="auto", origin="lower")
+            for (y, x), value in np.ndenumerate(wide.to_numpy(dtype=float)):
+                color = "white" if value > 0.6 * most else BLACK
+                ax.text(x, y, percent(value) if np.isfinite(value) else "-", ha="center", va="center", color=color)
+            ax.set_xticks(range(wide.shape[1]), [_value(v) for v in wide.columns])
+            ax.set_yticks(range(wide.shape[0]), [_value(v) for v in wide.index])
+            ax.set(title=f"{kind} relapse", xlabel=_ending(keys[1]))
+            ax.tick_params(length=0)
+        axes.flat[0].set_ylabel(_ending(keys[0]))
+        bar = figure.colorbar(image, ax=axes, pad=0.01)
+        bar.set_label(f"% of CR, {months:g} months")
+        bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=""))
+    return figure, table
+
+
+def _relapse_by(patients: pd.DataFrame, keys: list[str], months: float) -> pd.DataFrame:
+    """Cumulative incidence of both kinds of relapse for each value of the keys, with 95 % intervals."""
+    lines = []
+    ordered = all(pd.api.types.is_numeric_dtype(patients[key]) for key in keys)
+    for values, group in patients.groupby(keys, sort=ordered):
+        every = readings(group)
+        for kind in (ANTIGEN_NEGATIVE, ANTIGEN_POSITIVE):
+            found = read(every[f"cumulative_incidence_{kind.replace('-', '_')}"], months * DAYS_PER_MONTH)
+            lines.append((*values, kind, *found[:4]))
+    return pd.DataFrame(lines, columns=[*keys, "kind", "estimate", "lower", "upper", "n"])
+
+
+def _ending(key: str) -> str:
+    """The last two names of a swept parameter's path."""
+    return "\n".join(key.rsplit(".", 2)[-2:])
+
+
+def _value(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
