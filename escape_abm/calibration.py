@@ -571,16 +571,20 @@ def leave_one_out(settings: Settings, found: Fit, on_progress: Callable[[int], N
     """Each trial predicted from all others, in `comparison.COLUMNS`."""
     how = settings.calibration
     assert how is not None
-    data, out = published(found.targets), []
-    trials = np.array([t.trial for t in found.targets])
-    for i, name in enumerate(dict.fromkeys(trials)):
+    data, trials = published(found.targets), np.array([t.trial for t in found.targets])
+
+    def without(name: str, seed: int) -> pd.DataFrame:
         others = data._replace(weight=np.where(trials == name, 0.0, data.weight))
-        without = sample_posterior(
-            found.emulator, others, len(found.free), how.between_trials_sd, settings.seed + 100 + i, steps=how.steps,
-            draws=how.draws,
-        )  # fmt: skip
-        table = predict(found.emulator, without.x, found.targets, settings.seed + 100 + i)
-        out.append(table[trials == name])
+        sample = sample_posterior(
+            found.emulator, others, len(found.free), how.between_trials_sd, seed, steps=how.steps, draws=how.draws
+        )
+        return predict(found.emulator, sample.x, found.targets, seed)[trials == name]
+
+    names = list(dict.fromkeys(trials))
+    tasks = (joblib.delayed(without)(name, settings.seed + 100 + i) for i, name in enumerate(names))
+    out = []
+    for table in joblib.Parallel(n_jobs=_workers(settings), return_as="generator")(tasks):
+        out.append(table)
         if on_progress is not None:
             on_progress(1)
     return pd.DataFrame(pd.concat(out, ignore_index=True))

@@ -170,11 +170,11 @@ def _trial_settings(name: str, config_name: str, own: tuple[str, ...]) -> Settin
 
 
 def _same_trial(one: Settings, two: Settings) -> bool:
-    """Whether the patients and their treatment are the same, whatever their number."""
+    """Whether the patients, their treatment and what counts as what are the same, whatever the number of patients."""
     same_size = one.cohort.model_copy(update={"size": two.cohort.size})
-    if one.sample_fraction != two.sample_fraction:
+    if one.sample_fraction != two.sample_fraction or one.clinic.definitions() != two.clinic.definitions():
         return False
-    return (same_size, one.regimen, one.clinic, one.product) == (two.cohort, two.regimen, two.clinic, two.product)
+    return (same_size, one.regimen, one.product) == (two.cohort, two.regimen, two.product)
 
 
 def _explain(error: Exception, overrides: Sequence[str], config_name: str) -> str:

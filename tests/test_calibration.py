@@ -310,3 +310,15 @@ def test_patients_get_draws_in_turn() -> None:
 def test_bad_draws_are_refused(draws: dict[str, tuple[float, ...]], words: str) -> None:
     with pytest.raises(InputError, match=words):
         make_settings(compose(["trial=none"]).model_dump() | {"draws": draws})
+
+
+def test_draws_are_not_overridden_in_silence(tmp_path: Path) -> None:
+    (tmp_path / "biology").mkdir()
+    text = (
+        "# @package _global_\ndefaults: [cd19_kinetics@biology, _self_]\ndraws:\n  biology.killing.hill: [1.2, 1.6]\n"
+    )
+    (tmp_path / "biology" / "two.yaml").write_text(text)
+    here = f"hydra.searchpath=[file://{tmp_path}]"
+    assert compose(["biology=two", here]).draw_count == 2
+    with pytest.raises(InputError, match="hill: this parameter is drawn from a posterior; choose another biology"):
+        compose(["biology=two", "biology.killing.hill=2", here])

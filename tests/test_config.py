@@ -64,9 +64,13 @@ def test_default_is_the_real_trial() -> None:
     assert len(settings.arms) >= 8
     assert settings.trial.published
     assert compose(["cohort.size=7", "seed=3", "biology=literature"]).trial.published
+    assert compose(["clinic.death_after_relapse_per_day=0.003"]).trial.published  # how patients fare is the model's
 
 
-@pytest.mark.parametrize("change", ["product=tandem", "cohort=low_burden", "dose=fixed", "cohort.kmt2a_fraction=0.5"])
+@pytest.mark.parametrize(
+    "change",
+    ["product=tandem", "cohort=low_burden", "dose=fixed", "cohort.kmt2a_fraction=0.5", "clinic.assessment_day=40"],
+)
 def test_published_results_stand_only_beside_their_own_patients(change: str) -> None:
     assert not compose([change]).trial.published
 
