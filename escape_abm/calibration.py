@@ -578,7 +578,7 @@ def leave_one_out(settings: Settings, found: Fit, on_progress: Callable[[int], N
         sample = sample_posterior(
             found.emulator, others, len(found.free), how.between_trials_sd, seed, steps=how.steps, draws=how.draws
         )
-        return predict(found.emulator, sample.x, found.targets, seed)[trials == name]
+        return pd.DataFrame(predict(found.emulator, sample.x, found.targets, seed)[trials == name])
 
     names = list(dict.fromkeys(trials))
     tasks = (joblib.delayed(without)(name, settings.seed + 100 + i) for i, name in enumerate(names))
