@@ -26,9 +26,9 @@ PREAMBLE = """# Parameters
 Written by `docs/make_tables.py` from the rows in `escape_abm/`; do not edit. Any of them is set on the command line by
 its name: `biology.killing.kill_per_day=2`. `allowed`: outside it the value is refused. `plausible`: what the evidence
 leaves open. Grade A: measured in patients; B: in vitro or in animals; C: fitted, tuned or assumed. Source `start` is
-the starting fit of the law: a place to start, not a measurement. `fitted`: what a run takes by default where that is not
-`value` (which `biology=starting_fit clinic=standard` takes), with 95 % of the posterior ([calibration](calibration.md)).
-Besides, a run has `seed`, `follow_up_months`,
+the starting fit of the law: a place to start, not a measurement. `fitted`: what a run takes by default where that is
+not `value` (which `biology=starting_fit clinic=standard` takes), with 95 % of the posterior
+([calibration](calibration.md)). Besides, a run has `seed`, `follow_up_months`,
 `workers`, `trajectories.patients` and `trajectories.every_days`."""
 
 
