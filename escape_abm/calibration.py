@@ -3,6 +3,8 @@
 1. Runs of all trials at parameters spread over their plausible ranges, each with a few patients (`simulate`).
 2. An emulator of every published endpoint (`emulator`), and the likelihood of the published figures under it.
 3. A posterior by Markov chains (emcee), from which the next wave of runs is drawn: they gather where it matters.
+4. Some of its draws are simulated with more patients. By how much their likelihood differs from what the emulator said
+   they are weighted (truncated importance sampling, Ionides 2008); the most likely of them is the fitted set.
 
 The likelihood of k of n is binomial about a share that is known on the logit scale to within the emulator's lack of
 fit and the differences between trials that no parameter explains (`between_trials_sd`). Figures that tell much the same
@@ -323,6 +325,14 @@ def sample_posterior(
 # ------------------------------------------------------------------------------------------------- the whole fit
 
 
+class Confirmed(NamedTuple):
+    """Draws of the posterior that were simulated. K draws, D parameters."""
+
+    x: Floats  # (K, D) between 0 and 1
+    log_likelihood: Floats  # (K,) by their own runs
+    weight: Floats  # (K,) that add up to 1
+
+
 class Fit(NamedTuple):
     """What a calibration found. N runs, D parameters, T targets, S draws."""
 
@@ -336,16 +346,21 @@ class Fit(NamedTuple):
     """(N, T) shares foretold for the runs of the last wave before they were run, nan for the others."""
     emulator: Emulator
     posterior: Posterior
+    confirmed: Confirmed
     seed: int
 
     @property
-    def middle(self) -> dict[str, float]:
-        """The draw nearest to the middle of the posterior, by path."""
-        away = (self.posterior.x - self.posterior.x.mean(axis=0)) / self.posterior.x.std(axis=0)
-        return values(self.free, self.posterior.x[int((away**2).sum(axis=1).argmin())])
+    def best(self) -> dict[str, float]:
+        """The draw that is the most likely by its own runs, by path: the fitted set."""
+        return values(self.free, self.confirmed.x[int(self.confirmed.log_likelihood.argmax())])
+
+    def sample(self, size: int) -> Floats:
+        """(size, D) draws of the posterior, with the weights that their own runs gave them."""
+        rng = np.random.default_rng([self.seed, 6])
+        return self.confirmed.x[rng.choice(len(self.confirmed.x), size=size, p=self.confirmed.weight)]
 
     def parameters(self) -> pd.DataFrame:
-        """`path, low, high, middle, lower, upper, shrinkage`.
+        """`path, low, high, fitted, lower, upper, shrinkage`.
 
         Prior range, the value in the fitted set, 95 % of the posterior; shrinkage is one minus the ratio of variances
         of posterior and prior on the scale of the prior (0: the data tell nothing).
@@ -354,8 +369,8 @@ class Fit(NamedTuple):
         for i, f in enumerate(self.free):
             low, high = (f.value(u) for u in np.percentile(self.posterior.x[:, i], [2.5, 97.5]))
             shrinkage = 1 - 12 * float(self.posterior.x[:, i].var())
-            lines.append((f.path, f.low, f.high, self.middle[f.path], low, high, shrinkage))
-        return pd.DataFrame(lines, columns=["path", "low", "high", "middle", "lower", "upper", "shrinkage"])
+            lines.append((f.path, f.low, f.high, self.best[f.path], low, high, shrinkage))
+        return pd.DataFrame(lines, columns=["path", "low", "high", "fitted", "lower", "upper", "shrinkage"])
 
     def draws(self) -> pd.DataFrame:
         """Parameter values of every draw, and its log-likelihood."""
@@ -365,10 +380,10 @@ class Fit(NamedTuple):
     def as_choices(self, settings: Settings, draws: int = 50) -> dict[str, str]:
         """What was found, as choices of a configuration folder (`--config-dir`): file name to text.
 
-        `biology=found clinic=found` is the draw nearest to the middle, with all other values as in these settings;
+        `biology=found clinic=found` is the fitted set, with all other values as in these settings;
         `biology=found_posterior` gives a sample of the posterior to patients in turn.
         """
-        sample = self.draws().iloc[np.linspace(0, len(self.posterior.x) - 1, draws).astype(int)]
+        sample = pd.DataFrame([values(self.free, x) for x in self.sample(draws)])
         lines = [f"  {f.path}: [{', '.join(f'{v:.4g}' for v in sample[f.path])}]" for f in self.free]
         head = "# Found by experiments/calibrate.py: {}.\n"
         out = {
@@ -378,12 +393,12 @@ class Fit(NamedTuple):
             + "\n".join(lines)
             + "\n"
         }
-        fitted = replace(settings, {path: float(f"{value:.4g}") for path, value in self.middle.items()})
+        fitted = replace(settings, {path: float(f"{value:.4g}") for path, value in self.best.items()})
         for group, section, default in (("biology", fitted.biology, Biology()), ("clinic", fitted.clinic, Clinic())):
             plain = {r.path: r.value for r in parameter_rows(default, group)}
             its = {r.path: r.value for r in parameter_rows(section, group) if r.value != plain.get(r.path)}
             text = _nested({path.removeprefix(f"{group}."): value for path, value in its.items()}) or "{}"
-            out[f"{group}/found.yaml"] = head.format("the draw nearest to the middle of the posterior") + text + "\n"
+            out[f"{group}/found.yaml"] = head.format("the most likely of the draws that were simulated") + text + "\n"
         return out
 
     def runs(self) -> pd.DataFrame:
@@ -401,7 +416,8 @@ class Fit(NamedTuple):
         p = self.posterior
         return (
             f"{p.steps} steps of {chains(len(self.free))} chains, the first half dropped; a chain forgets in "
-            f"{p.steps_to_forget:.0f} steps."
+            f"{p.steps_to_forget:.0f} steps. {len(self.confirmed.x)} draws simulated, worth "
+            f"{1 / (self.confirmed.weight**2).sum():.0f} by their weights."
         )
 
     def checked(self) -> pd.DataFrame:
@@ -512,7 +528,33 @@ def calibrate(
         )  # fmt: skip
     assert emulator is not None
     assert posterior is not None
-    return Fit(free, targets, wave, x, estimates, n, foretold, emulator, posterior, settings.seed)
+    at = np.random.default_rng([settings.seed, 7]).permutation(len(posterior.x))[: how.confirmed]
+    chosen_x = posterior.x[at]
+    last_runs = runs_of_wave(
+        chosen_x, len(how.waves), free, targets, trials, settings, keep, on_progress, how.confirmed_patients
+    )
+    its = [_log_likelihood_of_run(*run, data, how.between_trials_sd) for run in last_runs]
+    confirmed = Confirmed(chosen_x, np.array(its), _weights(np.array(its) - posterior.log_likelihood[at]))
+    return Fit(free, targets, wave, x, estimates, n, foretold, emulator, posterior, confirmed, settings.seed)
+
+
+def _weights(log_ratio: Floats) -> Floats:
+    """Importance weights that add up to 1, none above the mean times the root of their number."""
+    raw = np.exp(log_ratio - log_ratio.max())
+    cut = np.minimum(raw, raw.mean() * math.sqrt(len(raw)))
+    return np.asarray(cut / cut.sum())
+
+
+def _log_likelihood_of_run(estimates: Floats, n: Floats, data: Data, between_trials_sd: float) -> float:
+    """Log-likelihood of what was published, by one run; its sampling error counts as uncertainty."""
+    known = n > 0
+    e, m = np.where(known, estimates, 0.5), np.where(known, n, 1.0)
+    had, had_not = e * m + 0.5, (1 - e) * m + 0.5
+    with np.errstate(invalid="ignore", divide="ignore"):  # of medians
+        scale = np.where(data.is_share, np.log(had / had_not), e)
+        error = np.where(data.is_share, np.sqrt(1 / had + 1 / had_not), 1 / np.sqrt(m))
+    sd = np.where(known, np.hypot(error, between_trials_sd), np.inf)
+    return float(log_likelihood(scale[None], sd, data).sum())
 
 
 def _workers(settings: Settings) -> int:
@@ -532,14 +574,15 @@ def _fit_near(
 
 def runs_of_wave(
     new: Floats, wave: int, free: Sequence[Free], targets: Sequence[Target], trials: Mapping[str, Settings],
-    settings: Settings, keep: Path, on_progress: Callable[[int], None] | None,
+    settings: Settings, keep: Path, on_progress: Callable[[int], None] | None, patients: int | None = None,
 ) -> Iterator[tuple[Floats, Floats]]:  # fmt: skip
     """The runs of one wave, in order; those that are kept already are read."""
     assert settings.calibration is not None
+    patients = patients or settings.calibration.patients
     keep.mkdir(parents=True, exist_ok=True)
     tasks = (
         joblib.delayed(_one_run)(keep / f"{wave}_{i:05d}.json", place, free, targets, trials,
-                                 settings.calibration.patients, settings.seed + 1000003 * wave + i)
+                                 patients, settings.seed + 1000003 * wave + i)
         for i, place in enumerate(new)
     )  # fmt: skip
     for done in joblib.Parallel(n_jobs=_workers(settings), return_as="generator", batch_size=1)(tasks):

@@ -62,7 +62,7 @@ def prior_and_posterior(found: Fit) -> tuple[Figure, pd.DataFrame]:
             density, _ = np.histogram(u, bins=20, range=(0, 1), density=True)
             ax.stairs(density, edges, fill=True, color=BLUE, alpha=0.5)
             ax.axhline(1, color=GREY, linewidth=1, linestyle="--")
-            ax.axvline(line.middle, color=VERMILION, linewidth=1.2)
+            ax.axvline(line.fitted, color=VERMILION, linewidth=1.2)
             ax.set_title(f"{short_name(f.path)}\nshrinkage {max(line.shrinkage, 0):.0%}", fontsize=7)
             ax.set(yticks=[], ylim=(0, None))
             _scale(ax.xaxis, f)

@@ -210,7 +210,7 @@ def show_fit(parameters: pd.DataFrame, predicted: pd.DataFrame, left_out: pd.Dat
     row: Any
     for row in parameters.itertuples():
         prior, found = f"{row.low:.3g} to {row.high:.3g}", f"{row.lower:.3g} to {row.upper:.3g}"
-        lines.add_row(row.path, prior, f"{row.middle:.3g}", found, f"{max(row.shrinkage, 0):.0%}")
+        lines.add_row(row.path, prior, f"{row.fitted:.3g}", found, f"{max(row.shrinkage, 0):.0%}")
     console.print(lines)
     for name, table in (("fitted", predicted), ("left out, predicted from the others", left_out)):
         console.print(f"\n{name}:")

@@ -246,6 +246,10 @@ class Calibration(Section):
     """Of each Markov chain."""
     draws: int = Field(default=1000, ge=10)
     """Draws of the posterior that are kept."""
+    confirmed: int = Field(default=96, ge=2)
+    """Draws that are simulated at the end, to correct what the emulator got wrong."""
+    confirmed_patients: int = Field(default=60, ge=5)
+    """Of each trial in each of those."""
 
     @model_validator(mode="after")
     def _enough(self) -> Self:

@@ -37,7 +37,8 @@ def find(settings: Settings, run: Run) -> None:
 
     trials = trials_of(settings)
     assert settings.calibration is not None
-    with run.progress("runs of all trials", sum(settings.calibration.waves)) as advance:
+    how = settings.calibration
+    with run.progress("runs of all trials", sum(how.waves) + how.confirmed) as advance:
         found = calibration.calibrate(settings, trials, run.kept, advance)
     with run.progress("trials left out", len(trials)) as advance:
         left_out = calibration.leave_one_out(settings, found, advance)

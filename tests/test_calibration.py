@@ -139,7 +139,9 @@ def test_posteriors_cover_what_made_the_data() -> None:
 # ----------------------------------------------------------------------------------------------------- the whole fit
 
 SMALL = (
-    "calibration.waves=[24,6]", "calibration.patients=5", "calibration.steps=200", "calibration.draws=50", "workers=2",
+    "calibration.waves=[24,6]", "calibration.patients=5", "calibration.steps=200", "calibration.draws=50",
+    "workers=2", "calibration.confirmed=4",
+    "calibration.confirmed_patients=5",
     "calibration.trials=[cd22_fry,tisagenlecleucel_real_world]",
 )  # fmt: skip
 
@@ -162,13 +164,13 @@ def test_a_killed_fit_ends_with_the_same_posterior(fitted: tuple[calibration.Fit
     first, keep = fitted
     settings, trials = small()
     kept = sorted(keep.glob("*.json"))
-    assert len(kept) == 30
+    assert len(kept) == 34
     for path in kept[10:26]:
         path.unlink()
     (keep / "0_00012.part").write_text("{")
     ran: list[int] = []
     again = calibration.calibrate(settings, trials, keep, ran.append)
-    assert sum(ran) == 30
+    assert sum(ran) == 34
     assert np.array_equal(first.posterior.x, again.posterior.x)
     assert np.array_equal(first.estimates, again.estimates, equal_nan=True)
 
@@ -200,13 +202,13 @@ def test_a_fit_is_a_choice_of_biology(fitted: tuple[calibration.Fit, Path], tmp_
         (tmp_path / name).write_text(text)
     here = f"hydra.searchpath=[file://{tmp_path}]"
     settings = compose(["biology=found", "clinic=found", "trial=none", here])
-    expected = replace(base, {path: float(f"{value:.4g}") for path, value in found.middle.items()})
+    expected = replace(base, {path: float(f"{value:.4g}") for path, value in found.best.items()})
     assert settings.biology == expected.biology
     assert settings.clinic == expected.clinic
     several = compose(["biology=found_posterior", "trial=none", here])
     assert several.biology == settings.biology
     assert several.draw_count == 5
-    assert set(several.draws) == set(found.middle)
+    assert set(several.draws) == set(found.best)
 
 
 def test_values_are_replaced_by_path() -> None:

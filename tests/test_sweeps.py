@@ -571,6 +571,19 @@ def test_one_swept_parameter_is_drawn(tmp_path: Path) -> None:
     assert figure.axes[0].get_xscale() == "log"
 
 
+def test_two_swept_parameters_are_drawn_as_a_map() -> None:
+    from escape_abm.trial_figures import relapse_map
+
+    patients = escape_abm.run_trial(escape_abm.compose(["comparators=none", "cohort.size=8", "workers=1"])).patients
+    table = pd.concat([patients.assign(rate=r, product=p) for r in (1e-6, 1e-4) for p in ("b", "a")])
+    figure, drawn = relapse_map(table, ["rate", "product"], 12)
+    assert len(drawn) == 2 * 2 * 2
+    first, second, _ = figure.axes
+    assert first.get_title() == "antigen-negative relapse"
+    assert [t.get_text() for t in first.get_yticklabels()] == ["1e-06", "0.0001"]
+    assert {t.get_text() for t in second.get_xticklabels()} == {"a", "b"}
+
+
 def test_check_and_verify(outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = tmp_path / "outputs"
     shutil.copytree(outputs, place)
