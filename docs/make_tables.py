@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
-import numpy as np
-
-from escape_abm import compose
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import Cohort
-from escape_abm.law import parameter
 from escape_abm.parameters import Biology, Section, parameter_rows, references
 from escape_abm.products import Component, Construct
 from escape_abm.regimen import Regimen
-from escape_abm.settings import Engine, Settings
+from escape_abm.settings import Engine
 from escape_abm.states import PER_CONTACT, PER_DAY, PER_DIVISION, alphabet_of
 
 HERE = Path(__file__).parent
@@ -26,26 +21,8 @@ PREAMBLE = """# Parameters
 Written by `docs/make_tables.py` from the rows in `escape_abm/`; do not edit. Any of them is set on the command line by
 its name: `biology.killing.kill_per_day=2`. `allowed`: outside it the value is refused. `plausible`: what the evidence
 leaves open. Grade A: measured in patients; B: in vitro or in animals; C: fitted, tuned or assumed. Source `start` is
-the starting fit of the law: a place to start, not a measurement. `fitted`: what a run takes by default where that is
-not `value` (which `biology=starting_fit clinic=standard` takes), with 95 % of the posterior
-([calibration](calibration.md)). Besides, a run has `seed`, `follow_up_months`,
+the starting fit of the law: a place to start, not a measurement. Besides, a run has `seed`, `follow_up_months`,
 `workers`, `trajectories.patients` and `trajectories.every_days`."""
-
-
-@cache
-def posterior() -> Settings:
-    """The fitted set with draws of the posterior."""
-    return compose(["trial=none", "biology=posterior"])
-
-
-def found(path: str, default: float) -> str:
-    """Value in the fitted set where it differs from the default, with 95 % of the posterior where it was free."""
-    value = parameter(posterior(), path)
-    draws = posterior().draws.get(path)
-    if draws:
-        low, high = np.percentile(draws, [2.5, 97.5])
-        return f"{value:.3g} ({low:.2g} to {high:.2g})"
-    return "" if value == default else f"{value:.3g}"
 
 
 def parameters_page() -> str:
@@ -61,14 +38,11 @@ def parameters_page() -> str:
         "product.components.NAME": Component(constructs={"NAME": construct}),
     }
     for name, section in sections.items():
-        fitted = name in ("biology", "clinic")
-        titles = ["parameter", "value", *(["fitted (95 %)"] if fitted else []), "unit", "allowed", "plausible", "grade"]
-        titles += ["source", "meaning"]
-        lines += ["", f"## {name}", "", "| " + " | ".join(titles) + " |", "| --- " * len(titles) + "|"]
+        lines += ["", f"## {name}", "", "| parameter | value | unit | allowed | plausible | grade | source | meaning |"]
+        lines += ["| --- | --- | --- | --- | --- | --- | --- | --- |"]
         for r in parameter_rows(section, name):
             allowed, plausible = (f"{low:g} to {high:g}" for low, high in (r.allowed, r.plausible))
-            values = [f"{r.value:g}", *([found(r.path, r.value)] if fitted else [])]
-            cells = (f"`{r.path}`", *values, r.unit, allowed, plausible, r.grade, r.source, r.meaning)
+            cells = (f"`{r.path}`", f"{r.value:g}", r.unit, allowed, plausible, r.grade, r.source, r.meaning)
             lines.append("| " + " | ".join(cells) + " |")
     lines += ["", "## Sources", "", "| key | source |", "| --- | --- |"]
     for key, line in sorted(references().items()):
@@ -81,9 +55,9 @@ def routes_table() -> str:
     """Routes between leukaemic states with the parameter that sets their rate."""
     letters = alphabet_of(Biology())
     seen: dict[str, tuple[str, list[str]]] = {}
-    for name, clock, which in zip(letters.route_names, letters.route_clock, letters.route_parameter, strict=True):
+    for name, clock, parameter in zip(letters.route_names, letters.route_clock, letters.route_parameter, strict=True):
         _, paths = seen.setdefault(name, (CLOCKS[int(clock)], []))
-        path = letters.parameters[which]
+        path = letters.parameters[parameter]
         if path not in paths:
             paths.append(path)
     lines = [f"The default biology has {len(letters)} states and {len(letters.route_names)} routes between them.", ""]
