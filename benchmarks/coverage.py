@@ -21,19 +21,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from escape_abm import compose
-from escape_abm.calibration import (
-    Target,
-    design,
-    free_parameters,
-    published,
-    sample_posterior,
-    simulate,
-    values,
-)
+from escape_abm.calibration import sample_posterior
 from escape_abm.emulator import fit_emulator
 from escape_abm.figures import BLUE, GREY, STYLE, canvas, save
 from escape_abm.fit_figures import short_name
 from escape_abm.settings import Published, Settings
+from escape_abm.targets import Target, design, free_parameters, published, simulate, values
 
 FREE = {
     "biology.antigens.cd19.last_hit_per_division": (1e-9, 1e-6),

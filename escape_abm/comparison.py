@@ -121,7 +121,7 @@ def compare(patients: pd.DataFrame, trial: Trial, rng: np.random.Generator) -> p
             else:
                 tails = [50, (100 - LEVEL) / 2, (100 + LEVEL) / 2]
                 simulated, lower, upper = map(float, np.percentile(known, tails))
-        inside: Any = pd.NA if why else bool(lower - 1e-9 <= _rounded(point) <= upper + 1e-9)
+        inside: Any = pd.NA if why else bool(lower - 1e-9 <= exact(point) <= upper + 1e-9)
         what = trial.name, point.stratum, point.endpoint, point.month
         published = point.estimate, point.lower, point.upper
         lines.append((*what, *published, simulated, lower, upper, inside, point.n, point.source, why or point.note))
@@ -129,7 +129,7 @@ def compare(patients: pd.DataFrame, trial: Trial, rng: np.random.Generator) -> p
     return table.astype({"inside": "boolean", "month": float, "n": "Int64"})
 
 
-def _rounded(point: Published) -> float:
+def exact(point: Published) -> float:
     """The published share as exactly as it is known."""
     return point.events / point.n if point.events is not None and point.n else point.estimate
 

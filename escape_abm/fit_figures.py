@@ -16,7 +16,8 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 from escape_abm.figures import BLACK, BLUE, GREY, STYLE, VERMILION, canvas
 
 if TYPE_CHECKING:
-    from escape_abm.calibration import Fit, Free
+    from escape_abm.calibration import Fit
+    from escape_abm.targets import Free
 
 COLUMNS = 4
 PAIRS = 6

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import expit
 
-from escape_abm.calibration import Target, design, free_parameters, runs_of_wave
+from escape_abm.calibration import runs_of_wave
 from escape_abm.emulator import Emulator, fit_emulator
 from escape_abm.parameters import InputError
 from escape_abm.settings import Published, Settings
+from escape_abm.targets import Target, design, free_parameters
 
 Floats = NDArray[np.float64]
 

@@ -86,8 +86,8 @@ def trials_of(settings: Settings) -> dict[str, Settings]:
 
 def check(settings: Settings) -> None:
     """Whether there is something to find, by figures that there are."""
-    from escape_abm.calibration import free_parameters
     from escape_abm.parameters import InputError
+    from escape_abm.targets import free_parameters
 
     if settings.calibration is None:
         raise InputError("calibration: is missing; run this experiment with its own configuration")

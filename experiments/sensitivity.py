@@ -49,8 +49,8 @@ def find(settings: Settings, run: Run) -> None:
 
 def check(settings: Settings) -> None:
     """Whether there are parameters to vary."""
-    from escape_abm.calibration import free_parameters
     from escape_abm.parameters import InputError
+    from escape_abm.targets import free_parameters
 
     if settings.calibration is None:
         raise InputError("calibration: is missing; run this experiment with its own configuration")
