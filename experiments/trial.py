@@ -79,7 +79,10 @@ def gather(folder: Path, jobs: list[tuple[Settings, Path]]) -> None:
     table = pd.concat([pd.read_csv(place / "comparison.csv") for _, place in jobs], ignore_index=True)
     table["inside"] = table["inside"].astype("boolean")
     forest = trial_figures.forest(table, {s.trial.name: s.trial.label for s, _ in jobs})
-    figures.stamp(forest[0], report.about(jobs[0][0], "all trials"))
+    first = jobs[0][0]
+    trials = first.trial.model_copy(update={"label": f"{len(jobs)} trials"})
+    about = report.about(first.model_copy(update={"trial": trials}), f"{first.cohort.size} virtual patients of each")
+    figures.stamp(forest[0], about)
     results.write_tables(folder, {"comparison.csv": table}, {"forest": forest})
     report.show_inside(table)
     report.where(folder, "figures/forest.png first; comparison.csv for every published figure")
