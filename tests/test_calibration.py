@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +20,13 @@ from escape_abm.calibration import sample_posterior
 from escape_abm.config import compose
 from escape_abm.emulator import Emulator, features, fit_emulator
 from escape_abm.parameters import InputError, replace
+from escape_abm.sensitivity import indices
 from escape_abm.settings import Settings, make_settings
 from escape_abm.targets import FAMILIES, Data, Free, design, free_parameters, log_likelihood, targets_of
 
 Floats = NDArray[np.float64]
 
+ROOT = Path(__file__).parents[1]
 FALSE_ALARM = 1e-4
 SHARE, MEDIAN = np.array([True]), np.array([False])
 
@@ -326,3 +330,52 @@ def test_draws_are_not_overridden_in_silence(tmp_path: Path) -> None:
     assert compose(["biology=two", here]).draw_count == 2
     with pytest.raises(InputError, match="hill: this parameter is drawn from a posterior; choose another biology"):
         compose(["biology=two", "biology.killing.hill=2", here])
+
+
+def script(name: str, *words: str, cwd: Path) -> Path:
+    """Run an experiment as a user does; gives the folder of its results."""
+    command = [sys.executable, str(ROOT / "experiments" / f"{name}.py"), *words]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (folder,) = cwd.glob(f"outputs/{name}/*/*")
+    return folder
+
+
+@pytest.mark.slow
+def test_calibrate_as_a_user_runs_it(tmp_path: Path) -> None:
+    """It leaves tables, pictures and a configuration folder with which any experiment runs."""
+    found = script("calibrate", *SMALL, cwd=tmp_path)
+    for name in ("parameters", "predicted", "left_out"):
+        assert len(pd.read_csv(found / f"{name}.csv"))
+        assert (found / "figures" / f"{name}.png").stat().st_size > 10_000
+    assert not (found / ".kept").exists()
+    own = ("--config-dir", str(found / "conf"), "biology=found_posterior", "clinic=found")
+    run = script("compare_products", *own, "comparators=none", "cohort.size=60", "workers=1", cwd=tmp_path)
+    assert pd.read_parquet(run / "patients.parquet")["draw"].nunique() == 50
+
+
+@pytest.mark.slow
+def test_sensitivity_as_a_user_runs_it(tmp_path: Path) -> None:
+    words = ("calibration.waves=[24]", "calibration.patients=5", "comparators=none", "workers=2")
+    folder = script("sensitivity", *words, cwd=tmp_path)
+    table = pd.read_csv(folder / "sensitivity.csv")
+    assert set(table["arm"]) == {"cd19_fmc63"}
+    assert not table["path"].str.startswith("clinic").any()
+    assert table.groupby("endpoint")["path"].nunique().eq(21).all()
+    assert (folder / "figures" / "tornado.png").stat().st_size > 10_000
+
+
+@pytest.mark.statistical
+def test_indices_of_a_known_surface() -> None:
+    """Two parameters of which one matters alone: of a linear logit the index of each is its share of the variance."""
+    x = design(300, 2, 1)
+    logits = 0.3 * (2 * x[:, 0] - 1) + 0.1 * (2 * x[:, 1] - 1)  # small, so that shares are all but linear too
+    n = np.full((300, 1), 5000.0)
+    emulator = fit_emulator(x, np.random.default_rng(2).binomial(5000, expit(logits))[:, None] / 5000, n, SHARE)
+    first, total, direction, variance, unseen = indices(emulator, 2, 1)
+    share = 0.3**2 / (0.3**2 + 0.1**2)
+    assert first[0].tolist() == pytest.approx([share, 1 - share], abs=0.05)
+    assert total[0].tolist() == pytest.approx([share, 1 - share], abs=0.05)
+    assert (direction[0] > 0).all()
+    assert variance[0] > 0
+    assert unseen[0] < 0.1
