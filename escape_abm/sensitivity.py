@@ -85,4 +85,5 @@ def indices(emulator: Emulator, parameters: int, seed: int) -> tuple[Floats, Flo
     direction = ((y - y.mean(axis=1, keepdims=True)) @ (x - 0.5)) / SAMPLES / np.maximum(spread, 1e-12) / 12**-0.5
     variance = y.var(axis=1)
     unseen = (emulator.lack_of_fit**2) * ((y * (1 - y)) ** 2).mean(axis=1)
-    return found.first_order, found.total_order, direction, variance, unseen / (variance + unseen)
+    first, total = (np.reshape(part, direction.shape) for part in (found.first_order, found.total_order))
+    return first, total, direction, variance, unseen / (variance + unseen)
