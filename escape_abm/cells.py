@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from escape_abm import law
 from escape_abm.counts import GOES_ON, REACHED_DAY, Goal, Seen, end_tick, tick_length
+from escape_abm.interrupt import heed
 from escape_abm.law import CAR_T_PHENOTYPES, EFFECTOR, EXHAUSTED, MEMORY, Rates, Surroundings
 from escape_abm.products import CarClass
 from escape_abm.settings import Engine
@@ -371,6 +372,7 @@ class CellModel(mesa.Model):  # type: ignore[misc]
         self.populate(cells, car_t, b_cells)
         ticks = 0
         while self.day < until:
+            heed()
             began = self.day
             self.tick(until, goal.target)
             ticks += 1

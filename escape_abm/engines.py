@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from escape_abm import counts
 from escape_abm.cohort import AGENTS, Patient
+from escape_abm.interrupt import heed
 from escape_abm.law import Rates
 from escape_abm.products import Product
 from escape_abm.settings import Engine
@@ -53,6 +54,7 @@ def run(
     seen: counts.Seen | None = None,
 ) -> tuple[int, float, int, int]:
     """Call an engine with what most calls leave out filled in."""
+    heed()
     if car_t is None:
         car_t = np.zeros((0, 3), dtype=np.int64)
     if seen is None:

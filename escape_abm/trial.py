@@ -18,6 +18,7 @@ from escape_abm import kept
 from escape_abm.analysis import contrast, summarise
 from escape_abm.cohort import sample_patient
 from escape_abm.endpoints import patient_row
+from escape_abm.interrupt import held_back
 from escape_abm.law import CAR_T_PHENOTYPES
 from escape_abm.leukaemia import grow_leukaemia
 from escape_abm.settings import Settings
@@ -145,9 +146,12 @@ def _compute(indices: Sequence[int], settings: Settings) -> Iterator[dict[int, k
     chunks = [indices[i : i + size] for i in range(0, len(indices), size)]
     if workers <= 1:
         for chunk in chunks:
-            yield _run_chunk(chunk, settings)
+            with held_back():
+                done = _run_chunk(chunk, settings)
+            yield done
         return
-    run_patient(0, settings.model_copy(update={"comparators": {}}))  # compile once, here
+    with held_back():
+        run_patient(0, settings.model_copy(update={"comparators": {}}))  # compile once, here
     parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
     yield from parallel(joblib.delayed(_run_chunk)(chunk, settings) for chunk in chunks)
     get_reusable_executor().shutdown()  # idle workers hold memory that the pictures need

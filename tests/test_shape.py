@@ -12,11 +12,11 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "escape_abm"
 # Data flows one way: a module imports only from its left.
 ORDER = (
-    "parameters", "products", "regimen", "clinic", "cohort", "settings", "states", "law", "counts", "cells", "marrow",
-    "engines", "leukaemia", "simulation", "endpoints", "survival", "analysis", "comparison", "kept", "trial",
-    "targets", "emulator", "calibration", "sensitivity", "figures", "trial_figures", "fit_figures", "bedside",
-    "micrograph", "report", "identity", "results", "runs", "designs", "executors", "sweep", "config", "choices",
-    "dashboard", "__main__",
+    "interrupt", "parameters", "products", "regimen", "clinic", "cohort", "settings", "states", "law", "counts",
+    "cells", "marrow", "engines", "leukaemia", "simulation", "endpoints", "survival", "analysis", "comparison",
+    "kept", "trial", "targets", "emulator", "calibration", "sensitivity", "figures", "trial_figures", "fit_figures",
+    "bedside", "micrograph", "report", "identity", "results", "runs", "designs", "executors", "sweep", "config",
+    "choices", "dashboard", "__main__",
 )  # fmt: skip
 MODULES = sorted(p.stem for p in PACKAGE.glob("*.py") if p.stem != "__init__")
 

@@ -1,0 +1,43 @@
+"""Ctrl-C between ticks: its exception must not come up in the middle of a call of compiled code, which it breaks."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_asked = False
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Take Ctrl-C at the next `heed`, or at the end of this; a second one at once."""
+    global _asked
+    plain = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if threading.current_thread() is not threading.main_thread() or not plain:
+        yield
+        return
+    _asked = False
+    signal.signal(signal.SIGINT, _ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    heed()
+
+
+def _ask(number: int, frame: FrameType | None) -> None:
+    global _asked
+    if _asked:
+        signal.default_int_handler(number, frame)
+    _asked = True
+
+
+def heed() -> None:
+    """Raise KeyboardInterrupt if Ctrl-C was pressed since `held_back`."""
+    global _asked
+    if _asked:
+        _asked = False
+        raise KeyboardInterrupt
