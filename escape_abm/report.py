@@ -42,7 +42,7 @@ def about(settings: Settings, who: str = "") -> str:
     who = who or f"{settings.cohort.size} virtual patients"
     return (
         f"Simulated with escape_abm {__version__}. {settings.trial.label}; {who}, seed {settings.seed}."
-        f"{uncertainty(settings)}{sample(settings)}"
+        f"{sample(settings)}"
     )
 
 
@@ -147,7 +147,7 @@ def where(folder: Path, hint: str) -> None:
 def _show_published(console: Console, result: TrialResult, settings: Settings) -> None:
     table = Table(
         title=f"Published for {settings.trial.label}, and simulated here",
-        caption=f"% and 95 % interval. Not fitted to this trial alone.{uncertainty(settings)}",
+        caption="% and 95 % interval of sampling. Not fitted to this trial alone.",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         show_edge=False,
