@@ -35,12 +35,13 @@ def beside(settings: Settings, run: Run) -> None:
     trial = settings.trial
     result = run.trial(f"virtual patients of {trial.name}")
     rng = np.random.default_rng([settings.seed, 1])
-    table = comparison.compare(result.patients, trial, rng)
+    unexplained = settings.clinic.between_trials_sd
+    table = comparison.compare(result.patients, trial, rng, unexplained)
     pictures = {}
     if run.pictures:
         from escape_abm import figures, trial_figures
 
-        lines = comparison.curves(result.patients, trial, CURVES, rng)
+        lines = comparison.curves(result.patients, trial, CURVES, rng, unexplained)
         pictures["curves"] = trial_figures.trial_curves(lines, trial.published, trial.label)
         if table["inside"].notna().any():
             pictures["forest"] = trial_figures.forest(table, {trial.name: trial.label})
