@@ -203,8 +203,8 @@ class Fit(NamedTuple):
         p = self.posterior
         return (
             f"{p.steps} steps of {chains(len(self.free))} chains, the first half dropped; a chain forgets in "
-            f"{p.steps_to_forget:.0f} steps. Trials differ by {self.between_trials_sd:.2f} (logit, SD) for reasons that "
-            "no parameter explains."
+            f"{p.steps_to_forget:.0f} steps. Trials differ by {self.between_trials_sd:.2f} (logit, SD) for reasons "
+            "that no parameter explains."
         )
 
     def checked(self) -> pd.DataFrame:

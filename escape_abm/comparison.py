@@ -158,7 +158,8 @@ def _values(
     reading = at_hand[point.endpoint]
     condition = "" if point.stratum == "all" else trial.strata[point.stratum]
     reading = reading._replace(of=reading.of & chosen(drawn.patients, condition))
-    return drawn.read(reading, [(point.month or 0.0) * DAYS_PER_MONTH], rng)[0]
+    values: Floats = drawn.read(reading, [(point.month or 0.0) * DAYS_PER_MONTH], rng)[0]
+    return values
 
 
 def curves(

@@ -79,7 +79,7 @@ def test_a_trial_of_the_same_law_is_inside(patients: pd.DataFrame) -> None:
 @pytest.mark.statistical
 @pytest.mark.parametrize("sd", [0.0, 0.6])
 def test_trials_that_differ_are_inside_if_it_is_said(patients: pd.DataFrame, sd: float) -> None:
-    """Trials whose odds differ by 0.6 on the logit scale lie inside intervals that hold it, and often outside others."""
+    """Trials whose odds differ (0.6, logit) lie inside intervals that hold it, and often outside others."""
     rng, n = np.random.default_rng(6), 300
     real, share = Trial(name="x", size=n), read(readings(patients)["event_free_survival"], 12 * DAYS_PER_MONTH).estimate
     odds = share / (1 - share) * np.exp(0.6 * rng.standard_normal(120))
