@@ -311,6 +311,9 @@ def contrast(
     patient's outcome is known. `unpaired_n` is how many patients an arm of a trial without pairing would need for the
     same precision.
 
+    Patients of several draws of the parameters (column `draw`) give intervals that hold their uncertainty too; the
+    standard error and `unpaired_n` are of sampling alone.
+
     Returns:
         `arm, reference, endpoint, month, difference, lower, upper, n, unpaired_n, standard_error, within_error`; the
         last is true where the Monte Carlo error exceeds the difference.
@@ -336,11 +339,27 @@ def contrast(
         )
 
     first = outcomes(names[0]) if names[1:] else {}
+    draw = patients.drop_duplicates("patient").set_index("patient")["draw"] if "draw" in patients else None
     lines = []
     for arm in names[1:]:
         for endpoint, values in outcomes(arm).items():
             at = assessment_month if endpoint in ("complete_remission", "mrd_negative") else month
-            lines.append((arm, names[0], endpoint, at, *paired_difference(values, first[endpoint])))
+            found = paired_difference(values, first[endpoint])
+            if draw is not None:
+                found = _widened(found, values.astype(float) - first[endpoint].astype(float), draw)
+            lines.append((arm, names[0], endpoint, at, *found))
     table = pd.DataFrame(lines, columns=["arm", "reference", "endpoint", "month", *Difference._fields])
     table["within_error"] = table["standard_error"] > table["difference"].abs()
     return table
+
+
+def _widened(found: Difference, differences: pd.Series[float], draw: pd.Series[int]) -> Difference:
+    """The interval with the variance between draws of the parameters added: of their means, less that of sampling."""
+    by_draw = differences.groupby(draw)
+    means = by_draw.mean()
+    between = float(means.var(ddof=1) - (by_draw.var(ddof=1) / by_draw.size()).mean()) if len(means) > 1 else 0.0
+    if not between > 0:
+        return found
+    centre, half = (found.lower + found.upper) / 2, (found.upper - found.lower) / 2
+    half = math.hypot(half, Z * math.sqrt(between))
+    return found._replace(lower=max(-1.0, centre - half), upper=min(1.0, centre + half))

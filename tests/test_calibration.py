@@ -15,7 +15,7 @@ from scipy import integrate, stats
 from scipy.special import expit
 
 from escape_abm import calibration, run_trial
-from escape_abm.analysis import Reading, among_draws, read
+from escape_abm.analysis import Reading, among_draws, contrast, read
 from escape_abm.calibration import sample_posterior
 from escape_abm.config import compose
 from escape_abm.emulator import Emulator, features, fit_emulator
@@ -308,6 +308,25 @@ def test_intervals_hold_what_is_not_known_of_the_parameters(spread: float) -> No
     alone = read(reading, 0.0)
     if spread:  # none is found too, to within what 20 draws tell
         assert found.upper - found.lower > 2 * (alone.upper - alone.lower)
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("spread", [0.0, 0.15])
+def test_differences_between_products_hold_it_too(spread: float) -> None:
+    """Remission is better by 0.2 under one arm, by a spread that differs between 40 draws of 100 patients."""
+    rng, draw = np.random.default_rng(8), np.arange(4000) % 40
+    better = (0.2 + spread * stats.norm.ppf((np.arange(40) + 0.5) / 40))[draw]
+    frame = {"patient": np.arange(4000), "draw": draw, "relapse_kind": pd.NA, "mrd_negative": False}
+    frame |= dict.fromkeys(("day_relapse", "day_death", "day_event"), math.nan)
+    arms = {"a": 0.4 - better / 2, "b": 0.4 + better / 2}
+    table = pd.concat(
+        pd.DataFrame(frame | {"arm": a, "complete_remission": rng.random(4000) < p}) for a, p in arms.items()
+    )
+    one = contrast(table, ["a", "b"], 12).set_index("endpoint").loc["complete_remission"]
+    alone = contrast(table.drop(columns="draw"), ["a", "b"], 12).set_index("endpoint").loc["complete_remission"]
+    variance = ((one["upper"] - one["lower"]) ** 2 - (alone["upper"] - alone["lower"]) ** 2) / (2 * 1.96) ** 2
+    assert math.sqrt(max(0.0, variance)) == pytest.approx(spread, abs=0.05)
+    assert one["lower"] < 0.2 < one["upper"]
 
 
 def test_patients_get_draws_in_turn() -> None:
