@@ -31,7 +31,7 @@ from escape_abm.products import Product, car_classes
 from escape_abm.settings import Settings, Space
 from escape_abm.simulation import Trajectory, simulate
 from escape_abm.states import B_LINEAGE, MYELOID, PER_DAY, PER_DIVISION, SANCTUARY, Alphabet, State, alphabet_of
-from tests import exact
+from escape_abm import exact
 from tests.test_verification import FALSE_ALARM
 
 Counts = NDArray[np.int64]

@@ -33,7 +33,7 @@ from escape_abm.regimen import Regimen
 from escape_abm.settings import Engine
 from escape_abm.simulation import Trajectory, simulate
 from escape_abm.states import B_LINEAGE, MARROW, MYELOID, SANCTUARY, alphabet_of, founder
-from tests import exact
+from escape_abm import exact
 
 FALSE_ALARM = 1e-4
 """Chance that a statistical test fails although the engine is right."""
