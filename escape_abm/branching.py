@@ -53,10 +53,10 @@ def laws(biology: Biology, engine: Engine, replicates: int, rng: np.random.Gener
         lost = _lost_at_size(biology, engine, losses / SIZE, replicates, rng)
         found.append(lost)
         expected.append(exact.no_mutant_at_size(birth, death, losses / SIZE, SIZE))
-    yield _table("no loss", "", LOSSES, expected, [lost == 0 for lost in found])
-    losses, lost = LOSSES[-1], found[-1]
-    chances = exact.mutants_at_size(birth, death, losses / SIZE, SIZE, 1024).cumsum()
-    yield _table("losses", f"{losses:g}", NUMBERS, [chances[n] for n in NUMBERS], [lost <= n for n in NUMBERS])
+    yield _table("no loss", f"{death / birth:g}", LOSSES, expected, [lost == 0 for lost in found])
+    lost = found[-1]
+    chances = exact.mutants_at_size(birth, death, LOSSES[-1] / SIZE, SIZE, 1024).cumsum()
+    yield _table("losses", f"{death / birth:g}", NUMBERS, [chances[n] for n in NUMBERS], [lost <= n for n in NUMBERS])
 
 
 CURVES = len(DEATH_FOLDS) + 2

@@ -6,16 +6,17 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from escape_abm.figures import BLACK, BLUE, GREY, STYLE, VERMILION, canvas
+from escape_abm.figures import BLACK, BLUE, GREEN, GREY, STYLE, VERMILION, canvas
 
 PANELS = {
-    "extinct": ("The line of one cell has died out", "Days", "linear"),
-    "no loss": ("No cell without the antigen at detection", "Losses per division × cells at detection", "log"),
-    "losses": ("At most so many cells without the antigen", "Cells without the antigen at detection", "symlog"),
+    "extinct": ("Line of one cell died out", "Days", "linear"),
+    "no loss": ("No cell without the antigen", "Losses per division × cells", "log"),
+    "losses": ("At most so many without the antigen", "Cells without the antigen", "symlog"),
 }
-SETTINGS = ((BLUE, "-", "o"), (VERMILION, (0, (5, 1.2)), "^"), (BLACK, (0, (1.2, 0.8)), "s"))
+SETTINGS = ((BLUE, "-", "o"), (VERMILION, (0, (5, 1.2)), "^"), (BLACK, (0, (1.2, 0.8)), "s"), (GREEN, "-.", "D"))
 
 
 def laws(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
@@ -24,25 +25,33 @@ def laws(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     Args:
         table: As `branching.laws` yields, together.
     """
+    styles = dict(zip(table["setting"].astype(str).unique(), SETTINGS, strict=False))
     with mpl.rc_context(STYLE):
-        figure, axes = canvas(2.75, 1, len(PANELS), sharey=True)
+        figure, axes = canvas(2.9, 1, len(PANELS), sharey=True)
         for ax, (law, (title, label, scale)) in zip(axes.flat, PANELS.items(), strict=True):
             mine = table[table["law"] == law]
-            for (setting, curve), (colour, dashes, marker) in zip(mine.groupby("setting"), SETTINGS, strict=False):
+            for setting, curve in mine.groupby("setting"):
+                colour, dashes, marker = styles[str(setting)]
                 ax.plot(curve["x"], curve["expected"], color=colour, linestyle=dashes, linewidth=1.2)
                 bounds = [curve["estimate"] - curve["lower"], curve["upper"] - curve["estimate"]]
                 ax.errorbar(
                     curve["x"], curve["estimate"], yerr=bounds, fmt=marker, color=colour, markersize=3.6,
                     markerfacecolor="white", elinewidth=0.9, capsize=2,
-                    label=f"death / birth {setting}" if law == "extinct" else f"{curve['n'].iloc[0]} leukaemias",
                 )  # fmt: skip
             ax.set_xscale(scale, **({"linthresh": 1} if scale == "symlog" else {}))
             ax.set_title(title, loc="left", fontsize=7.5)
             ax.set_xlabel(label)
             ax.set_ylim(-0.02, 1.02)
             ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-            ax.legend(frameon=False, loc="lower left" if law == "no loss" else "lower right")
-        axes.flat[0].set_ylabel("Chance (lines: exact; points: simulated, 95 %)")
+        ticks = sorted(table.loc[table["law"] == "no loss", "x"].unique())
+        axes[0, 1].set_xticks(ticks, [f"{t:g}" for t in ticks])
+        axes[0, 1].minorticks_off()
+        handles = [
+            Line2D([], [], color=c, linestyle=d, marker=m, markerfacecolor="white") for c, d, m in styles.values()
+        ]
+        names = [f"death / birth {setting}" for setting in styles]
+        figure.legend(handles, names, loc="outside upper center", ncols=4, frameon=False)
+        axes.flat[0].set_ylabel("Chance (line: exact; point: simulated)")
     return figure, table
 
 

@@ -31,7 +31,6 @@ from escape_abm.figures import (
     title_product,
 )
 from escape_abm.states import (
-    LINEAGE_SWITCH,
     MARROW,
     MYELOID,
     PER_CONTACT,
@@ -78,22 +77,22 @@ def _antigen_node(s: State) -> Node | None:
     if s.lineage == MYELOID:
         return None
     alleles, shown = s.antigens[0]
-    return SHOWN.index(shown), 1.0 if shown == "lost" else float(alleles), f"{shown}\n{alleles} alleles".replace(
-        "1 alleles", "1 allele"
-    ).replace("lost\n0 alleles", "lost")
+    hits = f"{alleles} allele{'s' if alleles > 1 else ''}"
+    return 2.2 * SHOWN.index(shown), max(alleles, 1) * 1.1, shown if shown == "lost" else f"{shown}\n{hits}"
 
 
 def _place_node(s: State) -> Node:
     kind = 2 if s.lineage == MYELOID else int(s.progenitor)
     name = ("committed", "progenitor-\nlike", "myeloid")[kind]
-    return kind, float(s.niche == MARROW), name
+    return 1.75 * kind, 1.7 * (s.niche == MARROW), f"{name}\n{s.niche}"
 
 
-def _phenotype_node(s: State) -> Node:
+def _phenotype_node(s: State) -> Node | None:
     if s.lineage == MYELOID:
-        return 3.0, 1.0, LINEAGE_SWITCH.replace(" ", "\n")
+        return None
     signs = [shown_sign(s, i) for i in range(2)]
-    return SIGNS.index(signs[0]), 2.0 - SIGNS.index(signs[1]), ""
+    name = "\n".join(f"CD{n}{sign.replace('-', '−')}" for n, sign in zip(("19", "22"), signs, strict=True))
+    return 1.5 * SIGNS.index(signs[0]), 1.3 * (2 - SIGNS.index(signs[1])), name
 
 
 def law(letters: Alphabet) -> tuple[Figure, pd.DataFrame]:
@@ -106,25 +105,22 @@ def law(letters: Alphabet) -> tuple[Figure, pd.DataFrame]:
         The diagram, and its arrows as a table.
     """
     one, two = (name.upper() for name in letters.antigens[:2])
-    panels = (
-        (f"{one} on one cell", _antigen_node, lambda route: route.startswith(letters.antigens[0]), True),
-        ("Lineage, maturity and place", _place_node, lambda _: True, True),
-        (f"{one} and {two} as flow cytometry sees them", _phenotype_node, lambda r: not r.startswith("progen"), False),
-    )
+    panels: dict[str, tuple[str, Callable[[State], Node | None], Callable[[str], bool]]] = {
+        "a": (f"{one} on one cell", _antigen_node, lambda route: route.startswith(letters.antigens[0])),
+        "b": ("Lineage, maturity and place", _place_node, lambda _: True),
+        "c": (f"{one} and {two} of committed cells", _phenotype_node, lambda route: route.startswith("cd")),
+    }
     tables = []
     with mpl.rc_context(STYLE):
-        figure, _ = canvas(4.9)
+        figure, _ = canvas(5.9)
         figure.clear()
-        grid = figure.subplot_mosaic([["a", "a", "c"], ["b", "b", "c"]], width_ratios=[1, 0.25, 1.05])
-        for ax, (title, node, drawn, named) in zip(grid.values(), panels, strict=True):
+        grid = figure.subplot_mosaic([["a", "a"], ["b", "c"]], width_ratios=[1, 1], height_ratios=[1, 1.35])
+        for i, (key, (title, node, drawn)) in enumerate(panels.items()):
             sizes, arrows = project(letters, node)
             arrows = arrows[[drawn(route) for route in arrows["route"]]]
-            _graph(ax, sizes, arrows, named)
-            ax.set_title(f"{title}", loc="left")
+            _graph(grid[key], sizes, arrows)
+            grid[key].set_title(f"{'ABC'[i]}  {title}", loc="left")
             tables.append(_readable(arrows).assign(panel=title))
-        ax = grid["c"]
-        ax.set_xticks(range(3), [f"{one}{s}".replace("-", "−") for s in ("+", " dim", "-")])
-        ax.set_yticks(range(3), [f"{two}{s}".replace("-", "−") for s in ("-", " dim", "+")], rotation=90, va="center")
         handles = [Line2D([], [], color=colour, linestyle=dashes) for _, colour, dashes in CLOCKS.values()]
         names = [name for name, *_ in CLOCKS.values()]
         figure.legend(handles, names, loc="outside upper center", ncols=3, frameon=False, title="A cell changes")
@@ -132,46 +128,52 @@ def law(letters: Alphabet) -> tuple[Figure, pd.DataFrame]:
 
 
 def _readable(arrows: pd.DataFrame) -> pd.DataFrame:
-    names = {c: arrows[c].map(lambda n: f"{n[2]} at {n[0]:g} {n[1]:g}".replace("\n", " ")) for c in ("source", "target")}
-    return arrows.assign(**names, clock=arrows["clock"].map(lambda c: CLOCKS[c][0])).sort_values(
-        ["source", "target", "route"]
-    )
+    names = {c: arrows[c].map(lambda node: node[2].replace("\n", " ")) for c in ("source", "target")}
+    readable = arrows.assign(**names, clock=arrows["clock"].map(lambda clock: CLOCKS[clock][0]))
+    return readable.sort_values(["source", "target", "route"])
 
 
-def _graph(ax: Axes, sizes: Mapping[Node, int], arrows: pd.DataFrame, named: bool) -> None:
-    """Nodes with their numbers of states, and an arrow for each pair of nodes and each clock."""
+def _graph(ax: Axes, sizes: Mapping[Node, int], arrows: pd.DataFrame) -> None:
+    """Nodes with their numbers of states, and an arrow for each pair of nodes and each clock; each route named once."""
     told: set[str] = set()
     pairs = arrows.groupby(["source", "target", "clock"], sort=False)["route"].agg(list)
     for (source, target, clock), routes in pairs.items():
         _, colour, dashes = CLOCKS[clock]
-        bend = {PER_DIVISION: 0.14, PER_DAY: 0.30, PER_CONTACT: 0.5}[clock]
-        long = max(abs(source[0] - target[0]), abs(source[1] - target[1])) > 1
-        bend = -0.35 if long and clock == PER_DIVISION else bend
-        arrow = FancyArrowPatch(
-            source[:2], target[:2], connectionstyle=f"arc3,rad={bend}", arrowstyle="-|>", mutation_scale=7,
-            color=colour, linestyle=dashes, linewidth=0.9, shrinkA=16, shrinkB=16,
-        )  # fmt: skip
-        ax.add_patch(arrow)
+        (x0, y0), (x1, y1) = source[:2], target[:2]
+        bend = {PER_DIVISION: 0.0, PER_DAY: 0.22, PER_CONTACT: 0.42}[clock]
+        steps = sum(1 for x, y, _ in sizes if (x, y) != (x0, y0) and _between((x0, y0), (x, y), (x1, y1)))
+        if steps and clock == PER_DIVISION:  # around what lies between
+            bend = -0.32
+        elif clock == PER_DIVISION and {(target, source)} & {(s, t) for s, t, _ in pairs.index}:
+            bend = 0.22
+        style = {"color": colour, "linestyle": dashes, "linewidth": 0.9, "shrinkA": 19, "shrinkB": 19}
+        curve = f"arc3,rad={bend}"
+        ax.add_patch(
+            FancyArrowPatch((x0, y0), (x1, y1), connectionstyle=curve, arrowstyle="-|>", mutation_scale=7, **style)
+        )
         names = [r.partition("_")[2] if r.startswith("cd") else r for r in routes]
-        new = [n for n in dict.fromkeys(names) if n not in told]
-        if named and new:
-            told.update(new)
-            (x0, y0), (x1, y1) = source[:2], target[:2]
+        if new := [n.replace("_", " ") for n in dict.fromkeys(names) if n not in told]:
+            told.update(n.replace(" ", "_") for n in new)
             middle = (x0 + x1) / 2 + bend * (y1 - y0) / 2, (y0 + y1) / 2 - bend * (x1 - x0) / 2
             ax.text(
-                *middle, " ".join(new).replace("_", " "), fontsize=6, ha="center", va="center", color=colour,
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4},
+                *middle, ", ".join(new), fontsize=6, ha="center", va="center", color=colour, zorder=4,
+                rotation=90 if x0 == x1 else 0, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4},
             )  # fmt: skip
     for (x, y, name), states in sizes.items():
-        label = f"{name}\n{states}" if name else f"{states}"
         ax.text(
-            x, y, label, ha="center", va="center", fontsize=6.5, zorder=5, linespacing=1.1,
+            x, y, f"{name}\n{states}", ha="center", va="center", fontsize=6.5, zorder=5, linespacing=1.1,
             bbox={"boxstyle": "round,pad=0.35", "facecolor": "#F4F1EC", "edgecolor": BLACK, "linewidth": 0.7},
         )  # fmt: skip
     across, up = [n[0] for n in sizes], [n[1] for n in sizes]
-    ax.set(xlim=(min(across) - 0.5, max(across) + 0.5), ylim=(min(up) - 0.5, max(up) + 0.5), xticks=[], yticks=[])
+    ax.set(xlim=(min(across) - 0.7, max(across) + 0.7), ylim=(min(up) - 0.6, max(up) + 0.6), xticks=[], yticks=[])
+    ax.set_aspect("equal")
     ax.spines[:].set_visible(False)
-    ax.tick_params(length=0)
+
+
+def _between(start: tuple[float, float], point: tuple[float, float], end: tuple[float, float]) -> bool:
+    """Whether a point lies on the way from start to end."""
+    parts = [np.hypot(a[0] - b[0], a[1] - b[1]) for a, b in ((start, point), (point, end), (start, end))]
+    return bool(parts[1] > 0 and abs(parts[0] + parts[1] - parts[2]) < 1e-6)
 
 
 # ----------------------------------------------------------------------------------------------------- relapse as flow
@@ -204,7 +206,9 @@ def relapse_flow(patients: pd.DataFrame, labels: Mapping[str, str]) -> tuple[Fig
         left = [m for m in MECHANISM_STYLE if (table["relapse_mechanism"] == m).any()]
         right = [p for p in COURSE_STYLE if (table["phenotype"] == p).any()]
         handles = [Patch(facecolor=c, hatch=h, edgecolor="white") for c, h in (MECHANISM_STYLE[m] for m in left)]
-        figure.legend(handles, left, loc="outside upper center", ncols=5, frameon=False, title="left: what let it happen")
+        figure.legend(
+            handles, left, loc="outside upper center", ncols=5, frameon=False, title="left: what let it happen"
+        )
         handles = [Patch(facecolor=COURSE_STYLE[p][0], edgecolor="white") for p in right]
         figure.legend(
             handles, right, loc="outside lower center", ncols=6, frameon=False,
@@ -239,7 +243,9 @@ def _flow(ax: Axes, table: pd.DataFrame) -> None:
                 starts[mechanism] += width
                 ends[name] += width
     if not left:
-        ax.text(0.5, 0.5, "no relapse", transform=ax.transAxes, ha="center", va="center", color=OUTCOMES["no remission"][0])
+        ax.text(
+            0.5, 0.5, "no relapse", transform=ax.transAxes, ha="center", va="center", color=OUTCOMES["no remission"][0]
+        )
 
 
 def _band(ax: Axes, start: float, end: float, width: float, colour: str) -> None:

@@ -1,7 +1,8 @@
 """Pictures: a table in, a figure out. Nothing here simulates or reads files; only `save` writes.
 
 One visual language: a colour for each phenotype and outcome (Okabe-Ito) and for each product (Tol's muted scheme)
-everywhere, both safe for colour-blind readers, with hatches, dashes and markers where grey print would not tell them apart.
+everywhere, both safe for colour-blind readers, with hatches, dashes and markers where grey print would not tell them
+apart.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ whether it is stored already, so a figure drawn again has the same numbers.
 
 from __future__ import annotations
 
+import difflib
 import os
 import shlex
 import shutil
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from escape_abm import check_figures, comparison, diagrams, figures, report, trial_figures
-from escape_abm.config import ask, compose, conf_dir, read
+from escape_abm.config import ask, compose, conf_dir
 from escape_abm.identity import Experiment, Index
 from escape_abm.parameters import InputError, Section, check, suggest
 from escape_abm.results import held, storage
@@ -88,7 +90,7 @@ class Made(NamedTuple):
 
 def names() -> list[str]:
     """Every figure, in the order in which they tell the story (`conf/figure/all.yaml`)."""
-    listed: list[str] = read("figures", ["figure=all"])["figure"]["names"]
+    listed: list[str] = _file("all")["names"]
     return listed
 
 
@@ -98,7 +100,15 @@ def figure_config(name: str) -> FigureConfig:
     Raises:
         InputError: there is none; the nearest name is said.
     """
-    return checked(name, read("figures", [f"figure={name}"])["figure"])
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=1, cutoff=0)[0]
+        raise InputError(f"figure={name}: no such figure. Did you mean {near!r}? Figures: {', '.join(names())}")
+    return checked(name, _file(name))
+
+
+def _file(name: str) -> dict[str, Any]:
+    data: dict[str, Any] = yaml.safe_load(Path(conf_dir(), "figure", f"{name}.yaml").read_text(encoding="utf-8"))
+    return data
 
 
 def checked(name: str, data: dict[str, Any]) -> FigureConfig:
@@ -164,42 +174,60 @@ def stored(words: Sequence[str], make: bool = True, pictures: bool = False) -> l
 # ------------------------------------------------------------------------------------------------------------ drawing
 
 
-def draw(name: str, config: FigureConfig, into: Path, *, small: bool = False, workers: int | None = None) -> str:
-    """Draw a figure as PNG and SVG with its table as CSV; small: the table alone, of a small run.
+class Gallery:
+    """A folder of figures; several that are drawn from one run look for it once."""
 
-    A picture that is measured elsewhere is left alone, and so is an optional one whose run is not stored.
+    def __init__(self, into: Path, *, small: bool = False, workers: int | None = None) -> None:
+        """Nothing is written yet; small: the tables alone, of small runs."""
+        self.into, self.small, self.workers = into, small, workers
+        self._runs: dict[tuple[str, ...], list[Made]] = {}
 
-    Returns:
-        What became of it, in words.
+    def draw(self, name: str, config: FigureConfig) -> str:
+        """Draw a figure as PNG and SVG with its table as CSV.
 
-    Raises:
-        InputError: there is no such figure, or its run failed.
-    """
-    if config.made_by and not config.draw:
-        return f"made by: {config.made_by}"
-    if small and config.optional:
-        return "left out: its run is not made on the way"
-    words = command_of(config.run, config.small if small else "")
-    if workers is not None and words:
-        words.append(f"workers={workers}")
-    runs = stored(words, not config.optional, bool(config.copies)) if words else []
-    if words and not runs:
-        return f"missing: its run is not stored. First: python {config.run}"
-    with storage(into):
-        into.mkdir(parents=True, exist_ok=True)
-        if config.copies:
-            for file in sorted(runs[0].folder.glob(f"{config.copies}.*")):
-                shutil.copyfile(file, into / f"{name}{file.suffix}")
-            return str(into / name)
-        painter: Callable[..., Picture] = PAINTERS[config.draw]
-        figure, table = painter(runs, **config.options)
-        if runs:
-            who = "" if len(runs) == 1 else f"{sum(r.settings.cohort.size for r in runs)} virtual patients in all"
-            figures.stamp(figure, report.about(runs[0].settings, who))
-        table.to_csv(into / f"{name}.csv", index=False)
-        if not small:
-            figures.save(figure, into / name)
-    return str(into / f"{name}.{'csv' if small else 'png'}")
+        A picture that is measured elsewhere is left alone, and so is an optional one whose run is not stored.
+
+        Returns:
+            What became of it, in words.
+
+        Raises:
+            InputError: its run failed.
+        """
+        if config.made_by and not config.draw:
+            return f"made by: {config.made_by}"
+        if self.small and config.optional:
+            return "left out: its run is not made on the way"
+        runs = self._made(config) if config.run else []
+        if config.run and not runs:
+            return f"missing: its run is not stored. First: python {config.run}"
+        with storage(self.into):
+            self.into.mkdir(parents=True, exist_ok=True)
+            if config.copies:
+                return self._copy(name, runs[0].folder, config.copies)
+            figure, table = PAINTERS[config.draw](runs, **config.options)
+            table.to_csv(self.into / f"{name}.csv", index=False)
+            if self.small:
+                return str(self.into / f"{name}.csv")
+            if runs:
+                n = sum(run.settings.cohort.size for run in runs)
+                who = "" if len(runs) == 1 else f"{n} virtual patients of {len(runs)} runs"
+                figures.stamp(figure, report.about(runs[0].settings, who))
+            figures.save(figure, self.into / name)
+        return str(self.into / f"{name}.png")
+
+    def _made(self, config: FigureConfig) -> list[Made]:
+        words = command_of(config.run, config.small if self.small else "")
+        if self.workers is not None:
+            words.append(f"workers={self.workers}")
+        if tuple(words) not in self._runs:
+            self._runs[tuple(words)] = stored(words, make=not config.optional, pictures=bool(config.copies))
+        return self._runs[tuple(words)]
+
+    def _copy(self, name: str, folder: Path, picture: str) -> str:
+        files = sorted(folder.glob(f"{picture}.*"))
+        for file in files:
+            shutil.copyfile(file, self.into / f"{name}{file.suffix}")
+        return ", ".join(str(self.into / f"{name}{file.suffix}") for file in files)
 
 
 def _law(_: list[Made]) -> Picture:
@@ -317,8 +345,8 @@ def page(images: str = "images") -> str:
 
 PREAMBLE = """# Figures
 
-Written by `docs/make_tables.py` from `conf/figure/`; do not edit. A figure is a file there: the run that it is drawn from,
-what draws it, and its caption.
+Written by `docs/make_tables.py` from `conf/figure/`; do not edit. A figure is a file there: the run that it is drawn
+from, what draws it, and its caption.
 
 ```
 python experiments/figures.py                        # all, into outputs/figures/: PNG, SVG, and the table as CSV
