@@ -297,7 +297,8 @@ def _prevented(runs: list[Made]) -> Picture:
 def _speed(_: list[Made], table: str, peers: dict[str, str]) -> Picture:
     """Ratios within one run of the benchmark: the peer's time over ours, patient by patient."""
     times = pd.read_csv(Path(conf_dir()).parent / table)
-    labels = {name: compose([f"product={name}"]).product.label for name in times["product"].unique()}
+    products = Path(conf_dir(), "product")
+    labels = {name: yaml.safe_load((products / f"{name}.yaml").read_text())["label"] for name in set(times["product"])}
     lines = []
     for peer, column in peers.items():
         for product, its in times.groupby("product", sort=False):

@@ -2,8 +2,8 @@
 
 python experiments/figures.py [figure=NAME] [into=FOLDER] [workers=N]
 
-A figure is a file in conf/figure/; a run that it needs and that is missing is made first. `into=docs/images` draws those
-of the documentation; `small=true into=tests/figures` writes the tables that tests compare.
+A figure is a file in conf/figure/; a run that it needs and that is missing is made first. `into=docs/images` draws
+those of the documentation; `small=true into=tests/figures` writes the tables that tests compare.
 """
 
 from __future__ import annotations
