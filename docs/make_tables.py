@@ -6,6 +6,7 @@ from pathlib import Path
 
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import Cohort
+from escape_abm.gallery import page as figures_page
 from escape_abm.parameters import Biology, Section, parameter_rows, references
 from escape_abm.products import Component, Construct
 from escape_abm.regimen import Regimen
@@ -75,5 +76,6 @@ def model_page(text: str) -> str:
 
 if __name__ == "__main__":
     (HERE / "parameters.md").write_text(parameters_page(), encoding="utf-8")
+    (HERE / "figures.md").write_text(figures_page(), encoding="utf-8")
     page = HERE / "model.md"
     page.write_text(model_page(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -101,6 +101,27 @@ def compose(overrides: Sequence[str] = (), config_name: str = "config") -> Setti
         return _settings(_composed(overrides, config_name).data, config_name, _own(overrides))
 
 
+def read(config_name: str, words: Sequence[str] = ()) -> dict[str, Any]:
+    """A configuration of conf/ that is no run's, as plain data.
+
+    Raises:
+        InputError: a word names no known key or choice.
+    """
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir()):
+        return _composed(words, config_name).data
+
+
+def ask(experiment: Experiment, words: list[str], config_name: str, multirun: bool) -> Ask:
+    """What a command line of an experiment asks for, checked; nothing is run or written.
+
+    Raises:
+        InputError: as `compose`.
+    """
+    register_rows()
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir(), job_name=experiment.name):
+        return _ask(words, config_name, experiment, multirun)
+
+
 @dataclass(frozen=True)
 class Composed:
     """A composed configuration as plain data, and Hydra's own part of it."""

@@ -20,7 +20,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from escape_abm import compose, counts, law
+from escape_abm import compose, counts, exact, law
 from escape_abm.cells import CarTCell, CellModel, LeukaemicCell, NormalBCell
 from escape_abm.cohort import sample_patient
 from escape_abm.engines import Advance
@@ -31,7 +31,6 @@ from escape_abm.products import Product, car_classes
 from escape_abm.settings import Settings, Space
 from escape_abm.simulation import Trajectory, simulate
 from escape_abm.states import B_LINEAGE, MYELOID, PER_DAY, PER_DIVISION, SANCTUARY, Alphabet, State, alphabet_of
-from tests import exact
 from tests.test_verification import FALSE_ALARM
 
 Counts = NDArray[np.int64]

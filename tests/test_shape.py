@@ -12,12 +12,16 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "escape_abm"
 # Data flows one way: a module imports only from its left.
 ORDER = (
-    "interrupt", "parameters", "products", "regimen", "clinic", "cohort", "settings", "states", "law", "counts",
-    "cells", "marrow", "engines", "leukaemia", "simulation", "endpoints", "survival", "analysis", "comparison",
-    "kept", "trial", "targets", "emulator", "calibration", "sensitivity", "figures", "trial_figures", "fit_figures",
-    "bedside", "micrograph", "report", "identity", "results", "runs", "designs", "executors", "sweep", "config",
-    "choices", "dashboard", "__main__",
+    "interrupt", "exact", "parameters", "products", "regimen", "clinic", "cohort", "settings", "states", "law",
+    "counts", "cells", "marrow", "engines", "leukaemia", "simulation", "endpoints", "survival", "analysis",
+    "comparison", "kept", "trial", "targets", "emulator", "calibration", "branching", "sensitivity", "figures",
+    "trial_figures", "fit_figures", "check_figures", "diagrams", "bedside", "micrograph", "report", "identity",
+    "results", "runs", "designs", "executors", "sweep", "config", "gallery", "choices", "dashboard", "__main__",
 )  # fmt: skip
+PICTURES = {
+    "figures", "trial_figures", "fit_figures", "check_figures", "diagrams", "gallery", "micrograph", "results", "runs",
+    "dashboard",
+}  # fmt: skip
 MODULES = sorted(p.stem for p in PACKAGE.glob("*.py") if p.stem != "__init__")
 
 
@@ -49,7 +53,7 @@ def test_imports_go_one_way(module: str) -> None:
     [
         ("hydra", {"config"}),
         ("omegaconf", {"config"}),
-        ("matplotlib", {"figures", "trial_figures", "fit_figures", "micrograph", "results", "runs", "dashboard"}),
+        ("matplotlib", PICTURES),
         ("seaborn", {"figures", "trial_figures"}),
         ("rich", {"report"}),
         ("joblib", {"trial", "calibration", "emulator"}),
