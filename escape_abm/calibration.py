@@ -45,9 +45,6 @@ from escape_abm.targets import (
 
 Floats = NDArray[np.float64]
 
-NEAREST = 320
-"""Runs that the emulator is fitted to at last: about as many as a quadratic of 24 parameters has coefficients."""
-
 
 class Posterior(NamedTuple):
     """A sample of the posterior and how well its chains mixed. S draws, D parameters."""
@@ -307,7 +304,7 @@ def calibrate(
         estimates, n = (np.vstack([old, [d[k] for d in done]]) for k, old in ((0, estimates), (1, n)))
         if emulator is not None and last:
             foretold[-points:] = np.where(data.is_share, expit(emulator.predict(new)), emulator.predict(new))
-        emulator = _fit_near(x, estimates, n, emulator, posterior, data, _workers(settings))
+        emulator = fit_emulator(x, estimates, n, data.is_share, workers=_workers(settings))
         posterior = sample_posterior(
             emulator, data, len(free), how.between_trials_sd, settings.seed + number, steps=how.steps,
             draws=how.draws if last else max(how.draws, *how.waves), temperature=1.0 if last else 2.0,
@@ -319,18 +316,6 @@ def calibrate(
 
 def _workers(settings: Settings) -> int:
     return settings.workers or os.cpu_count() or 1
-
-
-def _fit_near(
-    x: Floats, estimates: Floats, n: Floats, before: Emulator | None, so_far: Posterior | None, data: Data, workers: int
-) -> Emulator:
-    """Fit to all runs, then anew to the likeliest: what matters is how good a quadratic is near the posterior."""
-    if before is None or so_far is None:
-        return fit_emulator(x, estimates, n, data.is_share, workers=workers)
-    sd = np.hypot(before.lack_of_fit, so_far.between_trials_sd.mean())
-    likely = log_likelihood(before.predict(x), sd, data).sum(axis=1)
-    near = np.argsort(-likely)[: min(NEAREST, len(x) // 2)]
-    return fit_emulator(x[near], estimates[near], n[near], data.is_share, workers=workers)
 
 
 def runs_of_wave(

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from escape_abm import check_figures, comparison, diagrams, figures, report, trial_figures
+from escape_abm import check_figures, comparison, diagrams, figures, fit_figures, report, trial_figures
 from escape_abm.config import ask, compose, conf_dir
 from escape_abm.identity import Experiment, Index
 from escape_abm.parameters import InputError, Section, check, suggest
@@ -250,6 +250,11 @@ def _mechanisms(runs: list[Made]) -> Picture:
     return figures.mechanisms_by_product(runs[0].patients, runs[0].labels)
 
 
+def _by_product(runs: list[Made]) -> Picture:
+    summary = pd.read_csv(runs[0].folder / "summary.csv")
+    return fit_figures.relapse_of_products(summary, runs[0].labels, runs[0].settings.follow_up_months)
+
+
 def _incidence(runs: list[Made]) -> Picture:
     settings = runs[0].settings
     months, published = settings.follow_up_months, settings.trial.published
@@ -313,6 +318,7 @@ PAINTERS: dict[str, Callable[..., Picture]] = {
     "outcomes": _outcomes,
     "relapse": _relapse,
     "mechanisms": _mechanisms,
+    "by_product": _by_product,
     "incidence": _incidence,
     "in_trials": _in_trials,
     "forest": _forest,

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from escape_abm.analysis import read, readings
+from escape_abm.analysis import draws_of, measure, readings
 from escape_abm.endpoints import ANTIGEN_NEGATIVE, ANTIGEN_POSITIVE
 from escape_abm.figures import (
     BLACK,
@@ -299,7 +299,8 @@ def _relapse_by(patients: pd.DataFrame, keys: list[str], months: float) -> pd.Da
     for values, group in patients.groupby(keys, sort=ordered):
         every = readings(group)
         for kind in (ANTIGEN_NEGATIVE, ANTIGEN_POSITIVE):
-            found = read(every[f"cumulative_incidence_{kind.replace('-', '_')}"], months * DAYS_PER_MONTH)
+            reading = every[f"cumulative_incidence_{kind.replace('-', '_')}"]
+            [(found, _)] = measure(reading, [months * DAYS_PER_MONTH], draws_of(group))
             lines.append((*values, kind, *found[:4]))
     return pd.DataFrame(lines, columns=[*keys, "kind", "estimate", "lower", "upper", "n"])
 
