@@ -1,6 +1,6 @@
 """Write docs/answer.md from the tables of its figures: `python docs/make_answer.py`. A test compares.
 
-First, once the figures of `conf/figure/` are drawn: `python experiments/figures.py into=docs/images`.
+First, once their runs or numbers have changed: `python experiments/figures.py into=docs/images`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ RELAPSE = {
     "cumulative_incidence_antigen_negative": "antigen-negative",
     "cumulative_incidence_antigen_positive": "antigen-positive",
 }
+NEGATIVE, POSITIVE = "antigen-negative", "antigen-positive"
 
 
 def per_cent(share: float) -> str:
@@ -50,7 +51,8 @@ def relapse_table() -> str:
 def mechanism_table() -> str:
     """Relapses of 1,000 treated patients by what let them happen."""
     table = stored("answer_mechanisms").pivot(index="mechanism", columns="arm", values="share")
-    shown = table[table.max(axis=1) >= 0.0005].assign(most=table.max(axis=1)).sort_values("most", ascending=False)
+    most = table.max(axis=1)
+    shown = table[most >= 0.0005].loc[most[most >= 0.0005].sort_values(ascending=False).index]
     names = labels()
     lines = ["| what let it happen | " + " | ".join(names.values()) + " |", "| --- " + "| ---: " * len(names) + "|"]
     for mechanism, row in shown.iterrows():
@@ -63,10 +65,3 @@ def span(name: str, kind: str, where: str = "") -> str:
     table = stored(name)
     mine = (table.query(where) if where else table).query("kind == @kind")["estimate"]
     return f"{per_cent(mine.min())} to {per_cent(mine.max())}"
-
-
-def page() -> str:
-    """The whole page."""
-    return (HERE / "answer.md.in").read_text().format(
-        relapse=relapse_table(), mechanisms=mechanism_table(), span=span, **facts()
-    )
