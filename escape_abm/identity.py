@@ -29,6 +29,7 @@ BESIDE = frozenset(
         "trial_figures",
         "fit_figures",
         "report",
+        "usage",
         "identity",
         "results",
         "runs",

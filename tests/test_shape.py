@@ -15,8 +15,8 @@ ORDER = (
     "interrupt", "parameters", "products", "regimen", "clinic", "cohort", "settings", "states", "law", "counts",
     "cells", "marrow", "engines", "leukaemia", "simulation", "endpoints", "survival", "analysis", "comparison",
     "kept", "trial", "targets", "emulator", "calibration", "sensitivity", "figures", "trial_figures", "fit_figures",
-    "bedside", "micrograph", "report", "identity", "results", "runs", "designs", "executors", "sweep", "config",
-    "choices", "dashboard", "__main__",
+    "bedside", "micrograph", "report", "identity", "results", "runs", "designs", "executors", "sweep", "usage",
+    "config", "choices", "dashboard", "__main__",
 )  # fmt: skip
 MODULES = sorted(p.stem for p in PACKAGE.glob("*.py") if p.stem != "__init__")
 
