@@ -196,7 +196,11 @@ def help_text(about: str, config_name: str, own: Path | None = None, width: int 
     """What `--help` says: what the experiment asks, every group with its choices, keys, words and flags."""
     width = width or max(60, min(shutil.get_terminal_size((120, 24)).columns, 120))
     taken = defaults(config_name)
-    out = [about.strip(), "", "GROUPS: group=choice. * is taken by default; a trial brings its own cohort, dose, product"]
+    out = [
+        about.strip(),
+        "",
+        "GROUPS: group=choice. * is taken by default; a trial brings its own cohort, dose, product",
+    ]
     for group, found in choices(own).items():
         out += ["", *_entry(group, GROUPS.get(group, ""), 0, 13, width)]
         for choice, what in found.items():
@@ -205,7 +209,10 @@ def help_text(about: str, config_name: str, own: Path | None = None, width: int 
         out += ["", title]
         for name, what in table.items():
             out += _entry(name, what, 2, 24, width)
-    out += ["", "A run that was done is found again, one that was stopped goes on. A whole traceback of an unexpected error:"]
+    out += [
+        "",
+        "A run that was done is found again, one that was stopped goes on. A whole traceback of an unexpected error:",
+    ]
     out += ["HYDRA_FULL_ERROR=1 before the command. Without colour: NO_COLOR=1, or not on a terminal."]
     return "\n".join(out)
 

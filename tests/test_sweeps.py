@@ -335,8 +335,8 @@ def test_a_killed_sweep_goes_on_and_no_byte_differs(kills: Any, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_workers_order_and_kills_move_no_byte(kills: Any, tmp_path: Path) -> None:
-    """`benchmarks/kills.py` does the same with 50 configurations, eight ways each."""
-    kills.check_orders(tmp_path, configs=5)
+    """Four ways that hold every pair; `benchmarks/kills.py` does the same with 50 configurations, eight ways each."""
+    kills.check_orders(tmp_path, configs=5, half=True)
 
 
 @pytest.mark.slow
