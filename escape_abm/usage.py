@@ -58,6 +58,11 @@ KEYS = {
     "hydra.run.dir": "folder of the results (of -m: hydra.sweep.dir); by default a new one in outputs/",
 }
 
+LAST = (
+    "A run that was done is found again, one that was stopped goes on. Colour is for terminals, and not where NO_COLOR=1 "
+    "is set. The whole traceback of an unexpected error: HYDRA_FULL_ERROR=1 before the command."
+)
+
 
 @dataclass(frozen=True)
 class Line:
@@ -196,11 +201,8 @@ def help_text(about: str, config_name: str, own: Path | None = None, width: int 
     """What `--help` says: what the experiment asks, every group with its choices, keys, words and flags."""
     width = width or max(60, min(shutil.get_terminal_size((120, 24)).columns, 120))
     taken = defaults(config_name)
-    out = [
-        about.strip(),
-        "",
-        "GROUPS: group=choice. * is taken by default; a trial brings its own cohort, dose, product",
-    ]
+    head = "GROUPS: group=choice. * is taken by default; a trial brings its own cohort, dose, product"
+    out = [about.strip(), "", *textwrap.wrap(head, width)]
     for group, found in choices(own).items():
         out += ["", *_entry(group, GROUPS.get(group, ""), 0, 13, width)]
         for choice, what in found.items():
@@ -209,12 +211,7 @@ def help_text(about: str, config_name: str, own: Path | None = None, width: int 
         out += ["", title]
         for name, what in table.items():
             out += _entry(name, what, 2, 24, width)
-    out += [
-        "",
-        "A run that was done is found again, one that was stopped goes on. A whole traceback of an unexpected error:",
-    ]
-    out += ["HYDRA_FULL_ERROR=1 before the command. Without colour: NO_COLOR=1, or not on a terminal."]
-    return "\n".join(out)
+    return "\n".join([*out, "", *textwrap.wrap(LAST, width)])
 
 
 def _entry(name: str, what: str, indent: int, column: int, width: int) -> list[str]:

@@ -599,8 +599,8 @@ def courses(name: str) -> Floats:
 def test_whole_courses_agree() -> None:
     """From entry to relapse or the end of follow-up, through the door: whole distributions over patients.
 
-    Each product in turn, in both engines alike: as many patients tell of what is wrong under every product as if all had
-    the same one. What is wrong under one product alone shows in the means of `test_means_agree`.
+    Each product in turn, in both engines alike: as many patients tell of what is wrong under every product as if all
+    had the same one. What is wrong under one product alone shows in the means of `test_means_agree`.
     """
     few, many = courses("cells"), courses("counts")
     over = many[:, 0] < DAYS

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: help that names everything, mistakes with a way out, colour on terminals only."""
+"""The command line as a user meets it: help that names everything, mistakes with a way out, colour on terminals."""
 
 from __future__ import annotations
 
