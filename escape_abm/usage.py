@@ -40,8 +40,8 @@ FLAGS = {
     "--config-dir FOLDER": "choices of your own beside these, as FOLDER/trial/mine.yaml: trial=mine",
     "--cfg job": "show every key with the value that it would have, and run nothing",
     "--version": "show the version",
-    "--shell-completion": "complete keys and choices with the tab key, in bash, for `python experiments/NAME.py` from "
-    'this folder: eval "$(python experiments/NAME.py -sc install=bash)"; zsh and fish: docs/sweeps.md',
+    "--shell-completion": "complete keys and choices of `python experiments/NAME.py` with the tab key, from this folder: "
+    'eval "$(python experiments/NAME.py -sc install=bash)" (or zsh; fish: -sc install=fish | source)',
 }
 WORDS = {
     "key=value": "set a key; `--cfg job` shows all, docs/parameters.md tells what they mean",
@@ -59,8 +59,8 @@ KEYS = {
 }
 
 LAST = (
-    "A run that was done is found again, one that was stopped goes on. Colour is for terminals, and not where NO_COLOR=1 "
-    "is set. The whole traceback of an unexpected error: HYDRA_FULL_ERROR=1 before the command."
+    "A run that was done is found again, one that was stopped goes on. Colour is for terminals, not where NO_COLOR=1 is "
+    "set. The whole traceback of an unexpected error: HYDRA_FULL_ERROR=1 before the command."
 )
 
 
