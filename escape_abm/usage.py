@@ -40,7 +40,7 @@ FLAGS = {
     "--config-dir FOLDER": "choices of your own beside these, as FOLDER/trial/mine.yaml: trial=mine",
     "--cfg job": "show every key with the value that it would have, and run nothing",
     "--version": "show the version",
-    "--shell-completion": "complete keys and choices of `python experiments/NAME.py` with the tab key, from this folder: "
+    "--shell-completion": "complete keys and choices of `python experiments/NAME.py` with the tab key, in this folder: "
     'eval "$(python experiments/NAME.py -sc install=bash)" (or zsh; fish: -sc install=fish | source)',
 }
 WORDS = {
@@ -59,8 +59,8 @@ KEYS = {
 }
 
 LAST = (
-    "A run that was done is found again, one that was stopped goes on. Colour is for terminals, not where NO_COLOR=1 is "
-    "set. The whole traceback of an unexpected error: HYDRA_FULL_ERROR=1 before the command."
+    "A run that was done is found again, one that was stopped goes on. Colour is for terminals, not where NO_COLOR=1 "
+    "is set. The whole traceback of an unexpected error: HYDRA_FULL_ERROR=1 before the command."
 )
 
 
