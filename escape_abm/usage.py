@@ -101,7 +101,7 @@ def read(words: Sequence[str]) -> Line:
         return Line(plain, own, "version")
     if seen & set(HYDRAS):
         return Line(plain, own, "hydra")
-    apart = re.search(r"([^\s=]+)(?: = ?| ?=|= )([^\s=]+)(?= |$)", " ".join(plain))
+    apart = re.search(r"([^\s=]+)(?: = ?|= )([^\s=]+)(?= |$)", " ".join(plain))
     if apart and any(w.startswith("=") or w.endswith("=") for w in plain) and " " in apart[0]:
         raise InputError(f"{apart[0]}: no spaces around the = sign. Write {apart[1]}={apart[2]}")
     for word in plain:
