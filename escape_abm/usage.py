@@ -101,9 +101,12 @@ def read(words: Sequence[str]) -> Line:
         return Line(plain, own, "version")
     if seen & set(HYDRAS):
         return Line(plain, own, "hydra")
-    apart = re.search(r"([^\s=]+)(?: = ?|= )([^\s=]+)(?= |$)", " ".join(plain))
-    if apart and any(w.startswith("=") or w.endswith("=") for w in plain) and " " in apart[0]:
-        raise InputError(f"{apart[0]}: no spaces around the = sign. Write {apart[1]}={apart[2]}")
+    for i, word in enumerate(plain):
+        near = plain[i : i + (3 if plain[i + 1 : i + 2] == ["="] else 2)]
+        apart = "=" not in word and near[-1] != word and near[1].startswith("=")
+        apart |= word.endswith("=") and "=" not in near[-1]
+        if apart and re.fullmatch(r"[^\s=~+]+=[^\s=]+", "".join(near)):
+            raise InputError(f"{' '.join(near)}: no spaces around the = sign. Write {''.join(near)}")
     for word in plain:
         _check_word(word, own)
     return Line(plain, own, "", bool(seen & set(MULTIRUN)), bool(seen & set(QUIET)))

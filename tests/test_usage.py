@@ -24,6 +24,7 @@ MISTAKES = {
     "seed = 5": "no spaces around the = sign. Write seed=5",
     "product=tandem seed =5": "Write seed=5",
     "seed= 5 product=tandem": "Write seed=5",
+    "seed x=3": "seed: a word is KEY=VALUE",
     "cohort": "which one? Write cohort=CHOICE. Choices of cohort: b019",
     "tandem": "Did you mean product=tandem?",
     "coadministered": "product=coadministered",
