@@ -131,7 +131,7 @@ def _parsed(words: Iterable[str], parser: OverridesParser | None = None) -> list
     parser, out = parser or OverridesParser.create(), []
     for word in words:
         try:
-            out.append(parser.parse_override(word))
+            out += parser.parse_overrides([word])
         except HydraException:
             key, _, value = word.partition("=")
             raise InputError(
