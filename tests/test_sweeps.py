@@ -110,7 +110,7 @@ def test_one_bad_job(troubled: Any, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "RuntimeError: trouble with seed 7" in (bad / "error.txt").read_text()
     assert "Traceback" in (bad / "error.txt").read_text()
     assert "seed: 7" in (bad / ".hydra" / "config.yaml").read_text()
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     last = said.strip().splitlines()[-1]
     assert "job 7 " in last
     assert "seed=7" in last
