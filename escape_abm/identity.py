@@ -32,6 +32,7 @@ BESIDE = frozenset(
         "diagrams",
         "gallery",
         "report",
+        "usage",
         "identity",
         "results",
         "runs",

@@ -27,7 +27,11 @@ def calibrate(settings: Settings, run: Run) -> None:
         find(settings, run)
     if not run.quiet:
         report.where(
-            run.folder, "figures/parameters.png first; to use it: --config-dir RESULTS/conf biology=found clinic=found"
+            run.folder,
+            ("figures/parameters.png", "first: what was learnt of each parameter"),
+            ("figures/left_out.png", "each trial, predicted from the others"),
+            ("parameters.csv", "prior and posterior of each parameter"),
+            ("conf", f"to use it: --config-dir {run.folder}/conf biology=found clinic=found"),
         )
 
 
