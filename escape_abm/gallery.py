@@ -195,6 +195,9 @@ class Gallery:
         """
         if config.made_by and not config.draw:
             return f"made by: {config.made_by}"
+        table = config.options.get("table")
+        if table is not None and not Path(conf_dir()).parent.joinpath(table).exists():
+            return f"missing: {table} is not there. First: {config.made_by}"
         if self.small and config.optional:
             return "left out: its run is not made on the way"
         runs = self._made(config) if config.run else []
@@ -204,8 +207,8 @@ class Gallery:
             self.into.mkdir(parents=True, exist_ok=True)
             if config.copies:
                 return self._copy(name, runs[0].folder, config.copies)
-            figure, table = PAINTERS[config.draw](runs, **config.options)
-            table.to_csv(self.into / f"{name}.csv", index=False)
+            figure, numbers = PAINTERS[config.draw](runs, **config.options)
+            numbers.to_csv(self.into / f"{name}.csv", index=False)
             if self.small:
                 return str(self.into / f"{name}.csv")
             if runs:
