@@ -23,7 +23,6 @@ from escape_abm.figures import (
     COURSE_STYLE,
     GREEN,
     MECHANISM_STYLE,
-    OUTCOMES,
     STYLE,
     VERMILION,
     canvas,
@@ -199,10 +198,10 @@ def relapse_flow(patients: pd.DataFrame, labels: Mapping[str, str]) -> tuple[Fig
     rows = -(-len(labels) // columns)
     top = max(0.02, 1.06 * float(table.groupby("arm")["fraction"].sum().max() if len(table) else 0))
     with mpl.rc_context(STYLE):
-        figure, axes = canvas(1.75 * rows + 1.3, rows, columns)
+        figure, axes = canvas(1.5 * rows + 1.3, rows, columns)
         for ax, (arm, label) in zip(axes.flat, labels.items(), strict=False):
             title_product(ax, arm, label)
-            _flow(ax, table[table["arm"] == arm])
+            _flow(ax, table[table["arm"] == arm], top)
             ax.set(xlim=(-0.32, 1.32), ylim=(0, top), xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
         for ax in axes.flat[len(labels) :]:
@@ -215,15 +214,15 @@ def relapse_flow(patients: pd.DataFrame, labels: Mapping[str, str]) -> tuple[Fig
         )
         handles = [Patch(facecolor=COURSE_STYLE[p][0], edgecolor="white") for p in right]
         figure.legend(
-            handles, right, loc="outside lower center", ncols=6, frameon=False,
+            handles, right, loc="outside lower center", ncols=6, columnspacing=1.1, handlelength=1.6, frameon=False,
             title=f"right: phenotype of the relapse; numbers in % of the same {n} patients under each product",
         )  # fmt: skip
     return figure, table
 
 
-def _flow(ax: Axes, table: pd.DataFrame) -> None:
-    """One product: two stacks and the bands between them."""
-    left = [m for m in MECHANISM_STYLE if (table["relapse_mechanism"] == m).any()]
+def _flow(ax: Axes, table: pd.DataFrame, top: float) -> None:
+    """One product: two stacks and the bands between them; what still had its antigens is below."""
+    left = [m for m in reversed(MECHANISM_STYLE) if (table["relapse_mechanism"] == m).any()]
     right = [p for p in COURSE_STYLE if (table["phenotype"] == p).any()]
     wide = table.pivot_table(index="relapse_mechanism", columns="phenotype", values="fraction", aggfunc="sum")
     wide = wide.reindex(index=left, columns=right).fillna(0.0)
@@ -236,7 +235,7 @@ def _flow(ax: Axes, table: pd.DataFrame) -> None:
         for name, y in side.items():
             colour, hatch = style[name]
             ax.bar(x, totals[name], 0.06, y, align="edge", color=colour, hatch=hatch, edgecolor="white", linewidth=0.4)
-            if totals[name] >= 0.008:
+            if totals[name] >= 0.055 * top:  # smaller numbers would lie on each other
                 at = x - 0.03 if x < 0 else x + 0.09
                 ax.text(at, y + totals[name] / 2, percent(totals[name]), fontsize=6.5, va="center",
                         ha="right" if x < 0 else "left")  # fmt: skip
@@ -247,9 +246,7 @@ def _flow(ax: Axes, table: pd.DataFrame) -> None:
                 starts[mechanism] += width
                 ends[name] += width
     if not left:
-        ax.text(
-            0.5, 0.5, "no relapse", transform=ax.transAxes, ha="center", va="center", color=OUTCOMES["no remission"][0]
-        )
+        ax.text(0.5, 0.5, "no relapse", transform=ax.transAxes, ha="center", va="center", color=BLACK)
 
 
 def _band(ax: Axes, start: float, end: float, width: float, colour: str) -> None:
