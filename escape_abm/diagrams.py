@@ -141,7 +141,9 @@ def _graph(ax: Axes, sizes: Mapping[Node, int], arrows: pd.DataFrame) -> None:
     """Nodes with their numbers of states, and an arrow for each pair of nodes and each clock; each route named once."""
     told: set[str] = set()
     pairs = arrows.groupby(["source", "target", "clock"], sort=False)["name"].agg(list)
-    for (source, target, clock), routes in pairs.items():
+    key: Any
+    for key, routes in pairs.items():
+        source, target, clock = key
         _, colour, dashes = CLOCKS[clock]
         (x0, y0), (x1, y1) = source[:2], target[:2]
         bend = {PER_DIVISION: 0.0, PER_DAY: 0.22, PER_CONTACT: 0.42}[clock]
@@ -224,7 +226,7 @@ def _flow(ax: Axes, table: pd.DataFrame, top: float) -> None:
     """One product: two stacks and the bands between them; what still had its antigens is below."""
     left = [m for m in reversed(MECHANISM_STYLE) if (table["relapse_mechanism"] == m).any()]
     right = [p for p in COURSE_STYLE if (table["phenotype"] == p).any()]
-    wide = table.pivot_table(index="relapse_mechanism", columns="phenotype", values="fraction", aggfunc="sum")
+    wide: Any = table.pivot_table(index="relapse_mechanism", columns="phenotype", values="fraction", aggfunc="sum")
     wide = wide.reindex(index=left, columns=right).fillna(0.0)
     starts = dict(zip(left, np.cumsum([0.0, *wide.sum(axis=1)])[:-1], strict=True))
     ends = dict(zip(right, np.cumsum([0.0, *wide.sum(axis=0)])[:-1], strict=True))

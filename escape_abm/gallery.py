@@ -158,7 +158,7 @@ def stored(words: Sequence[str], make: bool = True, pictures: bool = False) -> l
     for job in wanted.jobs:
         with held(wanted.root):  # two that start together find the same folder
             there = index.look(job.identity, pictures)
-            new = wanted.folder.with_name(f"{wanted.folder.name}_{job.identity.name}")
+            new = wanted.folder.with_name(f"{wanted.folder.name.removesuffix('_sweep')}_{job.identity.name}")
             folder = there.finished or there.unfinished or new
             if there.finished is None and make:
                 with storage(folder):
