@@ -160,6 +160,8 @@ def _graph(ax: Axes, sizes: Mapping[Node, int], arrows: pd.DataFrame) -> None:
         if new := [name for name in dict.fromkeys(routes) if name not in told]:
             told.update(new)
             middle = (x0 + x1) / 2 + bend * (y1 - y0) / 2, (y0 + y1) / 2 - bend * (x1 - x0) / 2
+            if x0 == x1:  # beside a short arrow, not on it
+                middle = middle[0] + (0.17 if middle[0] > x0 else -0.17), middle[1]
             ax.text(
                 *middle, ", ".join(new).replace("_", " "), fontsize=6, ha="center", va="center", color=colour, zorder=4,
                 rotation=90 if x0 == x1 else 0, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4},
