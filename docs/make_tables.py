@@ -76,6 +76,6 @@ def model_page(text: str) -> str:
 
 if __name__ == "__main__":
     (HERE / "parameters.md").write_text(parameters_page(), encoding="utf-8")
-    (HERE / "figures.md").write_text(figures_page(), encoding="utf-8")
+    (HERE / "figures.md").write_text(figures_page(HERE / "images"), encoding="utf-8")
     page = HERE / "model.md"
     page.write_text(model_page(page.read_text(encoding="utf-8")), encoding="utf-8")

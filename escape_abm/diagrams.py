@@ -23,7 +23,6 @@ from escape_abm.figures import (
     COURSE_STYLE,
     GREEN,
     MECHANISM_STYLE,
-    OUTCOMES,
     STYLE,
     VERMILION,
     canvas,
@@ -78,21 +77,24 @@ def _antigen_node(s: State) -> Node | None:
         return None
     alleles, shown = s.antigens[0]
     hits = f"{alleles} allele{'s' if alleles > 1 else ''}"
-    return 2.2 * SHOWN.index(shown), max(alleles, 1) * 1.1, shown if shown == "lost" else f"{shown}\n{hits}"
+    return 2.2 * SHOWN.index(shown), 1.55 * alleles, shown if shown == "lost" else f"{shown}\n{hits}"
 
 
 def _place_node(s: State) -> Node:
     kind = 2 if s.lineage == MYELOID else int(s.progenitor)
     name = ("committed", "progenitor-\nlike", "myeloid")[kind]
-    return 1.75 * kind, 1.7 * (s.niche == MARROW), f"{name}\n{s.niche}"
+    return 2.2 * kind, 1.9 * (s.niche == MARROW), f"{name}\n{s.niche}"
 
 
-def _phenotype_node(s: State) -> Node | None:
-    if s.lineage == MYELOID:
-        return None
-    signs = [shown_sign(s, i) for i in range(2)]
-    name = "\n".join(f"CD{n}{sign.replace('-', '−')}" for n, sign in zip(("19", "22"), signs, strict=True))
-    return 1.5 * SIGNS.index(signs[0]), 1.3 * (2 - SIGNS.index(signs[1])), name
+def _phenotype_node(antigens: tuple[str, ...]) -> Callable[[State], Node | None]:
+    def node(s: State) -> Node | None:
+        if s.lineage == MYELOID:
+            return None
+        signs = [shown_sign(s, i) for i in range(len(antigens))]
+        name = "\n".join(f"{n.upper()}{sign.replace('-', '−')}" for n, sign in zip(antigens, signs, strict=True))
+        return 1.7 * SIGNS.index(signs[0]), 1.4 * (2 - SIGNS.index(signs[1])), name
+
+    return node
 
 
 def law(letters: Alphabet) -> tuple[Figure, pd.DataFrame]:
@@ -104,20 +106,22 @@ def law(letters: Alphabet) -> tuple[Figure, pd.DataFrame]:
     Returns:
         The diagram, and its arrows as a table.
     """
-    one, two = (name.upper() for name in letters.antigens[:2])
+    both = letters.antigens[:2]
+    one, two = (name.upper() for name in both)
     panels: dict[str, tuple[str, Callable[[State], Node | None], Callable[[str], bool]]] = {
-        "a": (f"{one} on one cell", _antigen_node, lambda route: route.startswith(letters.antigens[0])),
+        "a": (f"{one} on one cell", _antigen_node, lambda route: route.startswith(both[0])),
         "b": ("Lineage, maturity and place", _place_node, lambda _: True),
-        "c": (f"{one} and {two} of committed cells", _phenotype_node, lambda route: route.startswith("cd")),
+        "c": (f"{one} and {two} as cytometry sees them", _phenotype_node(both), lambda route: route.startswith(both)),
     }
     tables = []
     with mpl.rc_context(STYLE):
-        figure, _ = canvas(5.9)
+        figure, _ = canvas(6.6)
         figure.clear()
-        grid = figure.subplot_mosaic([["a", "a"], ["b", "c"]], width_ratios=[1, 1], height_ratios=[1, 1.35])
+        grid = figure.subplot_mosaic([["a", "a"], ["b", "c"]], width_ratios=[1, 1], height_ratios=[1.15, 1.2])
         for i, (key, (title, node, drawn)) in enumerate(panels.items()):
             sizes, arrows = project(letters, node)
-            arrows = arrows[[drawn(route) for route in arrows["route"]]]
+            arrows = arrows[[drawn(route) for route in arrows["route"]]].copy()
+            arrows["name"] = [r.partition("_")[2] if r.startswith(both) else r for r in arrows["route"]]
             _graph(grid[key], sizes, arrows)
             grid[key].set_title(f"{'ABC'[i]}  {title}", loc="left")
             tables.append(_readable(arrows).assign(panel=title))
@@ -136,8 +140,10 @@ def _readable(arrows: pd.DataFrame) -> pd.DataFrame:
 def _graph(ax: Axes, sizes: Mapping[Node, int], arrows: pd.DataFrame) -> None:
     """Nodes with their numbers of states, and an arrow for each pair of nodes and each clock; each route named once."""
     told: set[str] = set()
-    pairs = arrows.groupby(["source", "target", "clock"], sort=False)["route"].agg(list)
-    for (source, target, clock), routes in pairs.items():
+    pairs = arrows.groupby(["source", "target", "clock"], sort=False)["name"].agg(list)
+    key: Any
+    for key, routes in pairs.items():
+        source, target, clock = key
         _, colour, dashes = CLOCKS[clock]
         (x0, y0), (x1, y1) = source[:2], target[:2]
         bend = {PER_DIVISION: 0.0, PER_DAY: 0.22, PER_CONTACT: 0.42}[clock]
@@ -151,21 +157,22 @@ def _graph(ax: Axes, sizes: Mapping[Node, int], arrows: pd.DataFrame) -> None:
         ax.add_patch(
             FancyArrowPatch((x0, y0), (x1, y1), connectionstyle=curve, arrowstyle="-|>", mutation_scale=7, **style)
         )
-        names = [r.partition("_")[2] if r.startswith("cd") else r for r in routes]
-        if new := [n.replace("_", " ") for n in dict.fromkeys(names) if n not in told]:
-            told.update(n.replace(" ", "_") for n in new)
+        if new := [name for name in dict.fromkeys(routes) if name not in told]:
+            told.update(new)
             middle = (x0 + x1) / 2 + bend * (y1 - y0) / 2, (y0 + y1) / 2 - bend * (x1 - x0) / 2
+            if x0 == x1:  # beside a short arrow, not on it
+                middle = middle[0] + (0.17 if middle[0] > x0 else -0.17), middle[1]
             ax.text(
-                *middle, ", ".join(new), fontsize=6, ha="center", va="center", color=colour, zorder=4,
+                *middle, ", ".join(new).replace("_", " "), fontsize=6, ha="center", va="center", color=colour, zorder=4,
                 rotation=90 if x0 == x1 else 0, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4},
             )  # fmt: skip
     for (x, y, name), states in sizes.items():
         ax.text(
-            x, y, f"{name}\n{states}", ha="center", va="center", fontsize=6.5, zorder=5, linespacing=1.1,
+            x, y, f"{name}\n{states} states", ha="center", va="center", fontsize=6.5, zorder=5, linespacing=1.1,
             bbox={"boxstyle": "round,pad=0.35", "facecolor": "#F4F1EC", "edgecolor": BLACK, "linewidth": 0.7},
         )  # fmt: skip
     across, up = [n[0] for n in sizes], [n[1] for n in sizes]
-    ax.set(xlim=(min(across) - 0.7, max(across) + 0.7), ylim=(min(up) - 0.6, max(up) + 0.6), xticks=[], yticks=[])
+    ax.set(xlim=(min(across) - 0.7, max(across) + 0.7), ylim=(min(up) - 0.6, max(up) + 0.95), xticks=[], yticks=[])
     ax.set_aspect("equal")
     ax.spines[:].set_visible(False)
 
@@ -195,10 +202,10 @@ def relapse_flow(patients: pd.DataFrame, labels: Mapping[str, str]) -> tuple[Fig
     rows = -(-len(labels) // columns)
     top = max(0.02, 1.06 * float(table.groupby("arm")["fraction"].sum().max() if len(table) else 0))
     with mpl.rc_context(STYLE):
-        figure, axes = canvas(1.75 * rows + 1.3, rows, columns)
+        figure, axes = canvas(1.5 * rows + 1.3, rows, columns)
         for ax, (arm, label) in zip(axes.flat, labels.items(), strict=False):
             title_product(ax, arm, label)
-            _flow(ax, table[table["arm"] == arm])
+            _flow(ax, table[table["arm"] == arm], top)
             ax.set(xlim=(-0.32, 1.32), ylim=(0, top), xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
         for ax in axes.flat[len(labels) :]:
@@ -211,17 +218,17 @@ def relapse_flow(patients: pd.DataFrame, labels: Mapping[str, str]) -> tuple[Fig
         )
         handles = [Patch(facecolor=COURSE_STYLE[p][0], edgecolor="white") for p in right]
         figure.legend(
-            handles, right, loc="outside lower center", ncols=6, frameon=False,
+            handles, right, loc="outside lower center", ncols=6, columnspacing=1.1, handlelength=1.6, frameon=False,
             title=f"right: phenotype of the relapse; numbers in % of the same {n} patients under each product",
         )  # fmt: skip
     return figure, table
 
 
-def _flow(ax: Axes, table: pd.DataFrame) -> None:
-    """One product: two stacks and the bands between them."""
-    left = [m for m in MECHANISM_STYLE if (table["relapse_mechanism"] == m).any()]
+def _flow(ax: Axes, table: pd.DataFrame, top: float) -> None:
+    """One product: two stacks and the bands between them; what still had its antigens is below."""
+    left = [m for m in reversed(MECHANISM_STYLE) if (table["relapse_mechanism"] == m).any()]
     right = [p for p in COURSE_STYLE if (table["phenotype"] == p).any()]
-    wide = table.pivot_table(index="relapse_mechanism", columns="phenotype", values="fraction", aggfunc="sum")
+    wide: Any = table.pivot_table(index="relapse_mechanism", columns="phenotype", values="fraction", aggfunc="sum")
     wide = wide.reindex(index=left, columns=right).fillna(0.0)
     starts = dict(zip(left, np.cumsum([0.0, *wide.sum(axis=1)])[:-1], strict=True))
     ends = dict(zip(right, np.cumsum([0.0, *wide.sum(axis=0)])[:-1], strict=True))
@@ -232,7 +239,7 @@ def _flow(ax: Axes, table: pd.DataFrame) -> None:
         for name, y in side.items():
             colour, hatch = style[name]
             ax.bar(x, totals[name], 0.06, y, align="edge", color=colour, hatch=hatch, edgecolor="white", linewidth=0.4)
-            if totals[name] >= 0.008:
+            if totals[name] >= 0.055 * top:  # smaller numbers would lie on each other
                 at = x - 0.03 if x < 0 else x + 0.09
                 ax.text(at, y + totals[name] / 2, percent(totals[name]), fontsize=6.5, va="center",
                         ha="right" if x < 0 else "left")  # fmt: skip
@@ -243,9 +250,7 @@ def _flow(ax: Axes, table: pd.DataFrame) -> None:
                 starts[mechanism] += width
                 ends[name] += width
     if not left:
-        ax.text(
-            0.5, 0.5, "no relapse", transform=ax.transAxes, ha="center", va="center", color=OUTCOMES["no remission"][0]
-        )
+        ax.text(0.5, 0.5, "no relapse", transform=ax.transAxes, ha="center", va="center", color=BLACK)
 
 
 def _band(ax: Axes, start: float, end: float, width: float, colour: str) -> None:

@@ -136,10 +136,11 @@ def mark_products(ax: Axes, arms: Sequence[str]) -> None:
     ax.tick_params(axis="y", length=0, pad=11)
 
 
-def title_product(ax: Axes, arm: str, label: str) -> None:
-    """Title a panel with a product's name behind its own marker."""
-    ax.set_title(label, loc="left", x=0.075)
-    _mark(ax, arm, (0, 1), "axes fraction", (5, 9.5))
+def title_product(ax: Axes, arm: str, label: str, size: float = 8.5) -> None:
+    """Title a panel with a product's name behind its own marker; size in points."""
+    at = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    ax.annotate(label, (0, 1), (10, 9), **at, fontsize=size, va="center_baseline")
+    _mark(ax, arm, (0, 1), "axes fraction", (3, 9))
 
 
 def _mark(ax: Axes, arm: str, at: tuple[float, float], coordinates: Any, offset: tuple[float, float]) -> None:
@@ -359,7 +360,7 @@ def courses(
             fate = outcome_of(patients[(patients["patient"] == patient) & (patients["arm"] == arm)]).iloc[0]
             _course(ax, here, fate, limits)
             if i < columns or len(chosen) == 1:
-                title_product(ax, arm, labels[arm])
+                title_product(ax, arm, labels[arm], 7.2)
             if i % columns == 0:
                 ax.set_ylabel(f"Patient {patient}: cells")
             if i % columns == columns - 1:

@@ -42,6 +42,8 @@ EXPERIMENTS = {
     "trial": ("beside", "published"),
 }
 """Task and configuration of each script that a figure may ask."""
+EVERY_DAYS = 3
+"""Of courses, so that tables stay small."""
 RELAPSES = ("relapse", "relapse_antigen_negative", "relapse_antigen_positive", "relapse_lineage_switch")
 
 
@@ -56,6 +58,8 @@ class FigureConfig(Section):
     """The function here that draws it."""
     options: dict[str, Any] = {}
     """Arguments of that function."""
+    of: str = "virtual patients"
+    """What the size of the cohort counts, for the line at the foot."""
     small: str = ""
     """Words that replace words of `run` where its numbers are only checked."""
     copies: str = ""
@@ -154,7 +158,7 @@ def stored(words: Sequence[str], make: bool = True, pictures: bool = False) -> l
     for job in wanted.jobs:
         with held(wanted.root):  # two that start together find the same folder
             there = index.look(job.identity, pictures)
-            new = wanted.folder.with_name(f"{wanted.folder.name}_{job.identity.name}")
+            new = wanted.folder.with_name(f"{wanted.folder.name.removesuffix('_sweep')}_{job.identity.name}")
             folder = there.finished or there.unfinished or new
             if there.finished is None and make:
                 with storage(folder):
@@ -195,6 +199,9 @@ class Gallery:
         """
         if config.made_by and not config.draw:
             return f"made by: {config.made_by}"
+        table = config.options.get("table")
+        if table is not None and not Path(conf_dir()).parent.joinpath(table).exists():
+            return f"missing: {table} is not there. First: {config.made_by}"
         if self.small and config.optional:
             return "left out: its run is not made on the way"
         runs = self._made(config) if config.run else []
@@ -204,13 +211,12 @@ class Gallery:
             self.into.mkdir(parents=True, exist_ok=True)
             if config.copies:
                 return self._copy(name, runs[0].folder, config.copies)
-            figure, table = PAINTERS[config.draw](runs, **config.options)
-            table.to_csv(self.into / f"{name}.csv", index=False)
+            figure, numbers = PAINTERS[config.draw](runs, **config.options)
+            numbers.to_csv(self.into / f"{name}.csv", index=False)
             if self.small:
                 return str(self.into / f"{name}.csv")
             if runs:
-                n = sum(run.settings.cohort.size for run in runs)
-                who = "" if len(runs) == 1 else f"{n} virtual patients of {len(runs)} runs"
+                who = f"{sum(run.settings.cohort.size for run in runs)} {config.of}"
                 figures.stamp(figure, report.about(runs[0].settings, who))
             figures.save(figure, self.into / name)
         return str(self.into / f"{name}.png")
@@ -291,6 +297,8 @@ def _courses(runs: list[Made], patients: int, products: int) -> Picture:
     clinic = runs[0].settings.sampled().clinic
     lines = {"5 % blasts": clinic.marrow_cells(0.05), "MRD 1e-4": clinic.marrow_cells(1e-4)}
     courses = pd.read_parquet(runs[0].folder / "trajectories.parquet")
+    last = courses.groupby(["patient", "arm"])["day"].transform("max")
+    courses = courses[(courses["day"] % EVERY_DAYS == 0) | (courses["day"] == last)]
     return figures.courses(courses, runs[0].patients, runs[0].labels, lines, patients, products)
 
 
@@ -333,20 +341,27 @@ PAINTERS: dict[str, Callable[..., Picture]] = {
 # --------------------------------------------------------------------------------------------------------------- page
 
 
-def page(images: str = "images") -> str:
-    """docs/figures.md: every figure with its caption, its table and its command."""
+def page(images: Path) -> str:
+    """docs/figures.md: every figure with its caption, its table and its command.
+
+    Args:
+        images: Where the pictures are, beside the page; one that is not there is said to be missing.
+    """
     lines = [PREAMBLE]
     for name in names():
         config = figure_config(name)
         lines += ["", f"## {name}", ""]
-        ending = "gif" if name == "marrow" else "png"
-        lines += [f"![{name.replace('_', ' ')}]({images}/{name}.{ending})", "", config.caption.strip(), ""]
-        if config.made_by:
-            lines.append(f"Measured or filmed, not drawn from a run: `{config.made_by}`.")
+        there = [f"{name}.{kind}" for kind in ("gif", "png") if (images / f"{name}.{kind}").exists()]
+        lines += [f"![{name.replace('_', ' ')}]({images.name}/{there[0]})" if there else "Not drawn yet."]
+        lines += ["", config.caption, ""]
         if config.run:
-            lines.append(f"Run: `python {config.run}`." + (" Only if it is stored." if config.optional else ""))
-        if config.draw:
-            lines.append(f"[Numbers]({images}/{name}.csv).")
+            lines.append(
+                f"Run: `python {config.run}`" + (", drawn only once it is stored." if config.optional else ".")
+            )
+        if config.made_by:
+            lines.append(f"Measured: `{config.made_by}`.")
+        if (images / f"{name}.csv").exists():
+            lines.append(f"[Numbers]({images.name}/{name}.csv).")
     return "\n".join(lines) + "\n"
 
 

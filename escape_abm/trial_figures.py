@@ -152,7 +152,9 @@ def relapse_in_trials(trials: Sequence[tuple[Trial, pd.DataFrame]]) -> tuple[Fig
     """
     columns = 2 if len(trials) in (2, 4) else min(3, len(trials))
     rows = -(-len(trials) // columns)
-    kinds = {f"cumulative_incidence_{k.replace('-', '_').replace(' ', '_')}": v for k, v in RELAPSE_STYLE.items()}
+    kinds: dict[str, tuple[str, Any, str]] = {
+        f"cumulative_incidence_{k.replace('-', '_').replace(' ', '_')}": v for k, v in RELAPSE_STYLE.items()
+    }
     kinds["cumulative_incidence_relapse"] = (BLACK, (0, (1, 1)), "any relapse")
     tables = []
     with mpl.rc_context(STYLE):

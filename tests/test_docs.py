@@ -10,13 +10,18 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
-from make_tables import model_page, parameters_page  # noqa: E402
+from make_tables import figures_page, model_page, parameters_page  # noqa: E402
 
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
 
 
 def test_parameters_page_is_that_of_the_code() -> None:
     assert (ROOT / "docs/parameters.md").read_text() == parameters_page(), "run python docs/make_tables.py"
+
+
+def test_figures_page_is_that_of_the_configs() -> None:
+    text = (ROOT / "docs/figures.md").read_text()
+    assert text == figures_page(ROOT / "docs/images"), "run python docs/make_tables.py"
 
 
 def test_routes_table_is_that_of_the_code() -> None:
