@@ -88,13 +88,22 @@ def _defaults(model: type[Product] | type[Component] | type[Construct]) -> dict[
     return {name: f.get_default() for name, f in model.model_fields.items() if not f.is_required()}
 
 
-def compose(overrides: Sequence[str] = (), config_name: str = "config") -> Settings:
+def compose(
+    overrides: Sequence[str] = (), config_name: str = "config", config_dir: str | Path | None = None
+) -> Settings:
     """Settings from conf/ and these overrides, as on the command line.
+
+    Args:
+        overrides: For example `["product=tandem", "cohort.size=50"]`.
+        config_name: Primary configuration of the experiment in conf/.
+        config_dir: Folder with choices of your own, as `--config-dir` on the command line.
 
     Raises:
         InputError: an override names no known key or choice, or a value breaks a rule.
     """
     register_rows()
+    if config_dir is not None:
+        overrides = [*overrides, _searched(config_dir)]
     if GlobalHydra.instance().is_initialized():  # within an experiment
         return _settings(_composed(overrides, config_name).data, config_name, _own(overrides))
     with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir()):
@@ -208,6 +217,13 @@ def _explain(error: Exception, overrides: Sequence[str], config_name: str) -> st
 # ------------------------------------------------------------------------------------------------------------- sweeps
 
 
+def _searched(place: str | Path) -> str:
+    """The override with which Hydra looks in a folder too."""
+    if not Path(place).is_dir():
+        raise InputError(f"{place}: no such folder. It holds your own choices, for example trial/mine.yaml")
+    return f"hydra.searchpath=[file://{Path(place).resolve()}]"
+
+
 def _own_folder(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Where to look for the user's own choices (Hydra's --config-dir), as an override; and the other words."""
     rest, own = list(words), []
@@ -216,11 +232,10 @@ def _own_folder(words: Sequence[str]) -> tuple[list[str], list[str]]:
         if flag in ("--config-dir", "-cd"):
             taken = [word] if place else list(words[i : i + 2])
             place = place or (words[i + 1] if len(words) > i + 1 else "")
-            if not Path(place).is_dir():
-                raise SystemExit(
-                    f"{flag} {place}: no such folder. It holds your own choices, for example trial/mine.yaml"
-                )
-            own = [f"hydra.searchpath=[file://{Path(place).resolve()}]"]
+            try:
+                own = [_searched(place)]
+            except InputError as error:
+                raise SystemExit(f"{flag} {error}") from None
             rest = [w for w in words if w not in taken]
     return own, rest
 

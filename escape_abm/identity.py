@@ -31,6 +31,7 @@ BESIDE = frozenset(
         "report",
         "identity",
         "results",
+        "notebook",
         "runs",
         "designs",
         "executors",

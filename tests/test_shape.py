@@ -15,8 +15,8 @@ ORDER = (
     "interrupt", "parameters", "products", "regimen", "clinic", "cohort", "settings", "states", "law", "counts",
     "cells", "marrow", "engines", "leukaemia", "simulation", "endpoints", "survival", "analysis", "comparison",
     "kept", "trial", "targets", "emulator", "calibration", "sensitivity", "figures", "trial_figures", "fit_figures",
-    "bedside", "micrograph", "report", "identity", "results", "runs", "designs", "executors", "sweep", "config",
-    "choices", "dashboard", "__main__",
+    "bedside", "micrograph", "report", "identity", "results", "notebook", "runs", "designs", "executors", "sweep",
+    "config", "choices", "dashboard", "__main__",
 )  # fmt: skip
 MODULES = sorted(p.stem for p in PACKAGE.glob("*.py") if p.stem != "__init__")
 
@@ -49,7 +49,10 @@ def test_imports_go_one_way(module: str) -> None:
     [
         ("hydra", {"config"}),
         ("omegaconf", {"config"}),
-        ("matplotlib", {"figures", "trial_figures", "fit_figures", "micrograph", "results", "runs", "dashboard"}),
+        (
+            "matplotlib",
+            {"figures", "trial_figures", "fit_figures", "micrograph", "results", "notebook", "runs", "dashboard"},
+        ),
         ("seaborn", {"figures", "trial_figures"}),
         ("rich", {"report"}),
         ("joblib", {"trial", "calibration", "emulator"}),
