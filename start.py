@@ -117,6 +117,7 @@ def main(arguments: "list[str]") -> int:
         extra = rest[0]
     if not is_ready(extra):
         install(extra)
+    os.environ.setdefault("NO_MKDOCS_2_WARNING", "1")  # the theme would print news about itself
     return run([tool("python"), *commands[verb]]) if commands[verb] else 0
 
 
