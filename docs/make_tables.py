@@ -33,7 +33,7 @@ CLOCKS = {PER_DIVISION: "at division", PER_DAY: "per day", PER_CONTACT: "per con
 
 @cache
 def default_run() -> Settings:
-    """What a run is without any override, apart from the trial: the biology, clinic and engine that the ODD tells of."""
+    """What a run is without any override but the trial: the biology and clinic that the ODD tells of."""
     return compose(["trial=none", "comparators=none"])
 
 
@@ -186,6 +186,7 @@ def states() -> str:
     return table("variable, values that occur", found) + f"\nTogether {len(letters)} states can be reached.\n"
 
 
+@cache  # composes every product
 def car_t_cells() -> str:
     """Classes of CAR T cells by product."""
     lines = []

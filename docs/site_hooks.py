@@ -1,4 +1,4 @@
-"""Hooks of MkDocs: pages that live outside docs/ are part of the site, and links to files of the repository are told apart.
+"""Hooks of MkDocs: pages that live outside docs/ are part of the site.
 
 README, CONTRIBUTING, CHANGELOG and the benchmarks' README are written once, where a reader of the repository looks for
 them. Here they become pages, and links between all pages are bent to where the pages are in the site. A link to a file
@@ -24,6 +24,8 @@ ELSEWHERE = {
     "benchmarks/README.md": "performance.md",
 }
 """Pages outside docs/, by their path in the repository, and what they are called in the site."""
+WIDE = {"parameters.md", "validation.md"}
+"""Pages of wide tables: they get the room of the table of contents."""
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]*)(#[^)\s]*)?\)")
 
 
@@ -56,6 +58,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Bend links from paths of the repository to paths of the site."""
+    if page.file.src_uri in WIDE:
+        page.meta["hide"] = ["toc"]
     homes = {page: source for source, page in ELSEWHERE.items()}
     here = posixpath.dirname(homes.get(page.file.src_uri, f"docs/{page.file.src_uri}"))
 
