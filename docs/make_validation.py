@@ -51,10 +51,7 @@ CD22_LOST_FIRST = (
 GENETICS = "17 % had TP53 mutations and 43 % were Ph+, which has no effect here"
 WHY: dict[tuple[str, str], str] = {
     ("cd28_ox40", "overall_survival"): f"{GENETICS}; {ONE_HAZARD}",
-    (
-        "cd28_ox40",
-        "cumulative_incidence_relapse",
-    ): "17 % had TP53 mutations and 43 % were Ph+, which has no effect here",
+    ("cd28_ox40", "cumulative_incidence_relapse"): GENETICS,
     ("sequential_adult", "overall_survival"): ONE_HAZARD,
     ("b019", "overall_survival"): ONE_HAZARD,
     ("eliana", "overall_survival"): ONE_HAZARD,

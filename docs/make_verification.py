@@ -22,10 +22,10 @@ Does the simulator do what the law says? Each exact law of branching processes, 
 Written by `python -m docs.make_verification` from the functions that the tests use (`tests/test_verification.py`; the
 theory, which knows nothing of the package, is `tests/exact.py`); do not edit. The numbers: `docs/verification.csv`.
 
-**How to read it.** z is the difference from theory in standard errors, which are theory's too. A law holds if |z| stays
-below its limit; if the engine is right that fails by chance in one of {alarms:,} runs of a line. The seed is fixed, so a
-line that holds keeps holding until the code changes. Each law is tested again with one rate {wrong:.0%} too large in the
-simulation alone, and must then reject. What the checks cannot see is told in
+**How to read it.** z is the difference from theory in standard errors, which are theory's too. A law holds if |z| is
+below its limit; if the engine is right that fails by chance in one of {alarms:,} runs of a line. The seed is fixed, so
+a line that holds keeps holding until the code changes. Each law is tested again with one rate {wrong:.0%} too large in
+the simulation alone, and must then reject. What the checks cannot see is told in
 [accuracy](accuracy.md#what-these-checks-cannot-see).
 """
 
