@@ -19,7 +19,7 @@ from escape_abm.clinic import Clinic
 from escape_abm.cohort import Cohort, Patient
 from escape_abm.config import compose
 from escape_abm.law import CAR_T_PHENOTYPES, parameter
-from escape_abm.parameters import Biology, Section, parameter_rows, references
+from escape_abm.parameters import Biology, ParameterRow, Section, parameter_rows, references
 from escape_abm.products import Component, Construct, car_classes
 from escape_abm.regimen import Regimen
 from escape_abm.settings import Engine, Settings
@@ -54,10 +54,10 @@ def first_words(thing: object) -> str:
 PARAMETERS = """# Parameters
 
 Written by `docs/make_tables.py` from the rows in `escape_abm/`; do not edit. Any of them is set on the command line by
-its name: `biology.killing.kill_per_day=2`. `allowed`: outside it the value is refused. `plausible`: what the evidence
-leaves open. Grade A: measured in patients; B: in vitro or in animals; C: fitted, tuned or assumed. Source `start` is
-the starting fit of the law: a place to start, not a measurement. Besides, a run has `seed`, `follow_up_months`,
-`workers`, `trajectories.patients` and `trajectories.every_days`.
+heading and name: `biology.killing.kill_per_day=2`. `allowed`: outside it the value is refused. `plausible`: what the
+evidence leaves open. Grade A: measured in patients; B: in vitro or in animals; C: fitted, tuned or assumed. Source
+`start` is the starting fit of the law: a place to start, not a measurement. Besides, a run has `seed`,
+`follow_up_months`, `workers`, `trajectories.patients` and `trajectories.every_days`.
 """
 NOT_THE_ROW = """
 A default run has the biology `{name}` (`conf/biology/{name}.yaml`). Where its value is not that of the row it stands
@@ -81,13 +81,18 @@ def parameters_page() -> str:
         page.append(NOT_THE_ROW.format(name=chosen("biology")))
     head = "parameter, value, unit, allowed, plausible, grade, source, meaning"
     for name, section in sections.items():
-        lines = []
+        parts: dict[str, list[ParameterRow]] = {}
         for r in parameter_rows(section, name):
-            value = used.get(r.path, r.value)
-            shown = f"{value:g}" if value == r.value else f"{value:g} ({r.value:g})"
-            allowed, plausible = (f"{low:g} to {high:g}" for low, high in (r.allowed, r.plausible))
-            lines.append((f"`{r.path}`", shown, r.unit, allowed, plausible, r.grade, r.source, r.meaning))
-        page.append(f"\n## {name}\n\n" + table(head, lines))
+            parts.setdefault(r.path.rpartition(".")[0], []).append(r)
+        for heading, rows in parts.items():
+            lines = []
+            for r in rows:
+                value = used.get(r.path, r.value)
+                shown = f"{value:g}" if value == r.value else f"{value:g} ({r.value:g})"
+                allowed, plausible = (f"{low:g} to {high:g}" for low, high in (r.allowed, r.plausible))
+                short = f"`{r.path.removeprefix(heading + '.')}`"
+                lines.append((short, shown, r.unit, allowed, plausible, r.grade, r.source, r.meaning))
+            page.append(f"\n## {heading}\n\n" + table(head, lines))
     sources = []
     for key, line in sorted(references().items()):
         address = f" <{line['url']}>" if line["url"] else ""

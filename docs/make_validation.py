@@ -31,10 +31,11 @@ python -m docs.make_validation outputs/trial/DATE/TIME_sweep_...
 
 The run: {about}.
 
-**How to read it.** "model" is the median of 1,000 trials drawn from the virtual patients, in brackets the interval that 95 %
-of them lie in. A published figure outside it tells against the model; of a model that is right 5 % lie outside by chance.
-Inside says little where the interval is wide: small trials. Which figures were shown to the parameters, so that agreement
-is no test: [calibration](calibration.md). How each trial is simulated, and what is assumed: [trials](trials.md).
+**How to read it.** "model" is the median of 1,000 trials drawn from the virtual patients, in brackets the interval that
+95 % of them lie in. A published figure outside it tells against the model; of a model that is right 5 % lie outside by
+chance. Inside says little where the interval is wide: small trials. Which figures were shown to the parameters, so that
+agreement is no test: [calibration](calibration.md). How each trial is simulated, and what is assumed:
+[trials](trials.md).
 """
 ONE_HAZARD = (
     "survival after relapse and without remission is one hazard each here, taken from other patients; other programmes "
