@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Run or test escape_abm; on first use make `.venv` beside this file and install into it.
+"""Run, test or document escape_abm; on first use make `.venv` beside this file and install into it.
 
     python3 start.py run [ARGUMENTS]     compare the products (also without `run`, if there are no arguments)
     python3 start.py test [ARGUMENTS]    run the tests
     python3 start.py dashboard           show a patient's marrow in a browser, served to this machine only
-    python3 start.py setup [EXTRA]       only install; extras: dashboard, distributed (Dask), slurm
+    python3 start.py docs                build the documentation into site/, to be read offline
+    python3 start.py setup [EXTRA]       only install; extras: dashboard, docs, distributed (Dask), slurm
 
 Arguments are passed on: `start.py run product=tandem`, `start.py test -k survival`. Whatever folder it is called from,
 paths are taken from the folder of this file.
@@ -20,7 +21,7 @@ from pathlib import Path
 # Annotations are quoted and newer syntax is avoided, so that an old Python gets as far as telling that it is too old.
 ROOT = Path(__file__).resolve().parent
 OLDEST_PYTHON = (3, 11)
-EXTRAS = ["dashboard", "distributed", "slurm"]
+EXTRAS = ["dashboard", "docs", "distributed", "slurm"]
 PROMPT_TESTS = ["-q", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]  # a file shares its runs
 
 
@@ -101,6 +102,7 @@ def main(arguments: "list[str]") -> int:
         "run": ["experiments/compare_products.py", *rest],
         "test": ["-m", "pytest", *(rest or PROMPT_TESTS)],
         "dashboard": ["-m", "escape_abm.dashboard", *rest],
+        "docs": ["-m", "mkdocs", "build", "--strict", *rest],
         "setup": [],
     }
     if verb not in commands:
@@ -110,11 +112,12 @@ def main(arguments: "list[str]") -> int:
         print(__doc__, file=sys.stdout if asked else sys.stderr)
         return 0 if asked else 2
     check_python()
-    extra = "dashboard" if verb == "dashboard" else ""  # 400 MB that only the dashboard needs
+    extra = verb if verb in EXTRAS else ""  # what only the dashboard (400 MB) or the documentation (200 MB) needs
     if verb == "setup" and rest and rest[0] in EXTRAS:
         extra = rest[0]
     if not is_ready(extra):
         install(extra)
+    os.environ.setdefault("NO_MKDOCS_2_WARNING", "1")  # the theme would print news about itself
     return run([tool("python"), *commands[verb]]) if commands[verb] else 0
 
 

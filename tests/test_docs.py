@@ -1,38 +1,109 @@
-"""Documentation that cannot drift: tables are those of the code, links lead somewhere."""
+"""Documentation that cannot drift: tables are those of the code, reports of their data, links lead somewhere."""
 
 from __future__ import annotations
 
 import re
-import sys
+import shlex
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import yaml
+
+from docs import make_tables, make_validation, make_verification
+from docs.make_tables import CONF, GROUPS, opening_comment
+from escape_abm.comparison import COLUMNS
+from escape_abm.config import compose
+from escape_abm.parameters import replace
+from escape_abm.sensitivity import COLUMNS as INDICES
+from escape_abm.settings import COMPARED
+from escape_abm.survival import Difference, Estimate
+from tests import test_verification as laws
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "docs"))
-from make_tables import figures_page, model_page, parameters_page  # noqa: E402
-
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
+DOCS = ROOT / "docs"
+PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
 
 
-def test_parameters_page_is_that_of_the_code() -> None:
-    assert (ROOT / "docs/parameters.md").read_text() == parameters_page(), "run python docs/make_tables.py"
+def test_what_pages_say_of_the_code_is_that_of_the_code() -> None:
+    stale = [page for page, text in make_tables.pages().items() if (DOCS / page).read_text(encoding="utf-8") != text]
+    assert stale == [], "run python docs/make_tables.py"
 
 
-def test_figures_page_is_that_of_the_configs() -> None:
-    text = (ROOT / "docs/figures.md").read_text()
-    assert text == figures_page(ROOT / "docs/images"), "run python docs/make_tables.py"
+def test_a_changed_default_changes_the_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_tables.default_run()
+    changed = run.model_copy(update={"biology": replace(run.biology, {"antigens.cd19.last_hit_per_division": 3.21e-7})})
+    monkeypatch.setattr(make_tables, "default_run", lambda: changed)
+    page = (DOCS / "odd.md").read_text(encoding="utf-8")
+    assert make_tables.filled(page).count("3.21e-07") == page.count("3.21e-07") + 2  # routes and values
+    assert "3.21e-07 (" in make_tables.parameters_page()
 
 
-def test_routes_table_is_that_of_the_code() -> None:
-    text = (ROOT / "docs/model.md").read_text()
-    assert text == model_page(text), "run python docs/make_tables.py"
+def test_every_choice_says_what_it_is() -> None:
+    groups = {p.name for p in CONF.iterdir() if p.is_dir()} - {"figure"}  # its choices have captions: docs/figures.md
+    assert set(GROUPS) == groups
+    files = [p for group in groups for p in (CONF / group).glob("*.yaml")]
+    assert [str(p.relative_to(CONF)) for p in files if not opening_comment(p)] == []
 
 
 def test_every_output_column_is_explained() -> None:
-    page = (ROOT / "docs/outputs.md").read_text()
-    columns = (ROOT / "tests/baseline.csv").read_text().splitlines()[0].split(",")
-    assert [c for c in columns if f"`{c}`" not in page] == []
+    page = (DOCS / "outputs.md").read_text(encoding="utf-8")
+    patients = (ROOT / "tests/baseline.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
+    summary = ("arm", "endpoint", "month", *Estimate._fields, "standard_error")
+    contrasts = ("arm", "reference", "endpoint", "month", *Difference._fields)
+    assert [c for c in patients if f"`{c}`" not in page] == []
+    assert [c for c in (summary, contrasts, COLUMNS, INDICES) if f"`{', '.join(c)}" not in page] == []
+    families = ("relapse_cd19", "median_")  # told of together
+    short = [e.replace("cumulative_incidence_antigen", "..._antigen") for e in COMPARED if not e.startswith(families)]
+    short = [e.replace("cumulative_incidence_lineage", "..._lineage") for e in short]
+    assert [e for e in short if f"`{e}`" not in page] == []
+
+
+def test_verification_report_is_of_these_laws() -> None:
+    found = pd.read_csv(DOCS / "verification.csv")
+    again = "run python -m docs.make_verification"
+    assert (DOCS / "verification.md").read_text(encoding="utf-8") == make_verification.page(found), again
+    rare = [f"rare draws: {case.id}" for case in laws.RARE for _ in range(2)]
+    assert list(found["law"]) == [*laws.LAWS, *rare], again
+    settings = [make_verification.setting(law.true) for law in laws.LAWS.values()]
+    assert list(found["setting"][: len(settings)]) == settings, again
+    assert (found["z"].abs() < found["limit"]).all()
+
+
+def test_validation_report_holds_every_published_figure() -> None:
+    found, about = make_validation.read(DOCS / "validation.csv")
+    again = "run python -m docs.make_validation SWEEP"
+    assert (DOCS / "validation.md").read_text(encoding="utf-8") == make_validation.page(found, about), again
+    told = [tuple(x) for x in found[["trial", "endpoint", "published"]].itertuples(index=False)]
+    published = []
+    for name in make_validation.TRIALS:
+        said = yaml.safe_load((CONF / "trial" / f"{name}.yaml").read_text(encoding="utf-8"))["trial"]
+        published += [(name, p["endpoint"], float(f"{float(p['estimate']):.4g}")) for p in said["published"]]
+    assert sorted(told) == sorted(published), again
+
+
+def commands() -> list[str]:
+    """Every command for an experiment in the pages."""
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES).replace("\\\n", " ")
+    found = dict.fromkeys(re.findall(r"python experiments/\w+\.py(?: [^`\n#]*)?", text))
+    left_out = ("--config-dir", "...", "NAME", "ARGUMENTS", "KEY", "FOLDER")  # patterns, and folders of the reader's
+    return [c for c in found if not any(part in c for part in left_out)]
+
+
+CONFIG = {"trial": "published", "marrow": "marrow", "calibrate": "calibrate", "sensitivity": "sensitivity"}
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_are_understood(command: str) -> None:
+    """They compose; of a sweep its first job does."""
+    _, script, *given = shlex.split(command)
+    assert (ROOT / script).exists()
+    sweep = "-m" in given
+    overrides = [o for o in given if o != "-m" and not o.startswith("sweep.")]
+    if sweep:
+        overrides = [o for o in overrides if not re.search(r"=(tag|interval|int|range|plausible|glob)", o)]
+        overrides = [o if "[" in o or "{" in o else o.split(",")[0] for o in overrides]
+    compose(overrides, CONFIG.get(Path(script).stem, "config"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -43,3 +114,5 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
     for name in re.findall(r"`((?:escape_abm|docs|experiments|tests|benchmarks|conf)/[\w./]+)`", text):
         assert (ROOT / name).exists(), name
+    for address in re.findall(r"https?:[^\s<>)\"'|`]*", text):
+        assert re.fullmatch(r"https?://[\w.-]+\.\w+(/[^\s]*)?", address), address

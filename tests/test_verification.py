@@ -1,6 +1,6 @@
 """The counts engine, run as users run it, against exact laws of branching processes.
 
-Each law has a *check*: a function that simulates a `Setting` and returns a z-score against the theory for the law's
+Each law has a *check*: a function that simulates a `Setting` and returns a score against the theory for the law's
 true setting. `test_law_holds` simulates the true setting. `test_wrong_rate_is_noticed` makes one rate 15 % too large in
 the simulation alone, and the same check must reject: so no law passes for want of power.
 
@@ -197,10 +197,23 @@ def leukaemia_after_car_t(
     return kept, lost
 
 
-def proportion_z(successes: NDArray[np.bool_], probability: float) -> float:
-    """Observed against expected proportion, in standard errors of the expected one."""
+class Score(NamedTuple):
+    """What was observed, what theory expects, and the standard error of the first by theory, of n replicates."""
+
+    observed: float
+    expected: float
+    error: float
+    n: int
+
+    @property
+    def z(self) -> float:
+        return (self.observed - self.expected) / self.error
+
+
+def proportion_score(successes: NDArray[np.bool_], probability: float) -> Score:
+    """Observed against expected proportion."""
     error = math.sqrt(probability * (1 - probability) / successes.size)
-    return float((successes.mean() - probability) / error)
+    return Score(float(successes.mean()), probability, error, successes.size)
 
 
 # -------------------------------------------------------------------------------- 1: descendants of one cell
@@ -215,25 +228,25 @@ def one_cell_sample(simulated: Setting) -> Numbers:
     return descendants_of_one_cell(simulated, ONE_CELL_DAYS, 0.5, ONE_CELL_REPLICATES)
 
 
-def extinction_z(simulated: Setting) -> float:
+def extinction_score(simulated: Setting) -> Score:
     """Chance that one cell is extinct (Kendall 1948)."""
     expected = exact.extinct(ONE_CELL.birth, ONE_CELL.death, ONE_CELL_DAYS)
-    return proportion_z(one_cell_sample(simulated) == 0, expected)
+    return proportion_score(one_cell_sample(simulated) == 0, expected)
 
 
-def mean_z(simulated: Setting) -> float:
+def mean_score(simulated: Setting) -> Score:
     """Mean number of descendants of one cell."""
     true = ONE_CELL.birth, ONE_CELL.death, ONE_CELL_DAYS
     error = math.sqrt(exact.variance_descendants(*true) / ONE_CELL_REPLICATES)
-    return float((one_cell_sample(simulated).mean() - exact.mean_descendants(*true)) / error)
+    return Score(float(one_cell_sample(simulated).mean()), exact.mean_descendants(*true), error, ONE_CELL_REPLICATES)
 
 
-def variance_z(simulated: Setting) -> float:
+def variance_score(simulated: Setting) -> Score:
     """Variance of the number of descendants of one cell."""
     true = ONE_CELL.birth, ONE_CELL.death, ONE_CELL_DAYS
     variance = exact.variance_descendants(*true)
     error = math.sqrt((exact.fourth_central_moment_descendants(*true) - variance**2) / ONE_CELL_REPLICATES)
-    return float((one_cell_sample(simulated).var(ddof=1) - variance) / error)
+    return Score(float(one_cell_sample(simulated).var(ddof=1)), variance, error, ONE_CELL_REPLICATES)
 
 
 # ----------------------------------------------------------------- 2: extinction under a kill hazard that fades
@@ -258,13 +271,13 @@ def fading_kill_hazard(days: NDArray[np.float64]) -> NDArray[np.float64]:
     return FADING_KILL.kill * recognised_by_car() * car_t / (CAR_T_CELLS + car_t)
 
 
-def extinction_under_kill_z(simulated: Setting) -> float:
+def extinction_under_kill_score(simulated: Setting) -> Score:
     """Chance that a few cells are extinct under CAR T cells that fade (Kendall 1948, hazards that change in time)."""
     one = exact.extinct_under_kill(FADING_KILL.birth, FADING_KILL.death, fading_kill_hazard, FADING_KILL_DAYS)
     kept, lost = leukaemia_after_car_t(
         simulated, FADING_KILL_CELLS, FADING_KILL_DAYS, FADING_KILL_TOLERANCE, FADING_KILL_REPLICATES
     )
-    return proportion_z(kept + lost == 0, one**FADING_KILL_CELLS)
+    return proportion_score(kept + lost == 0, one**FADING_KILL_CELLS)
 
 
 # --------------------------------------------------------------------- 3, 4: one hit while the leukaemia grows
@@ -280,17 +293,17 @@ def one_hit_sample(simulated: Setting) -> Numbers:
     return mutants_in_grown_leukaemias(simulated, ONE_HIT_SIZE, ONE_HIT_TOLERANCE, ONE_HIT_REPLICATES)
 
 
-def no_mutant_z(simulated: Setting) -> float:
+def no_mutant_score(simulated: Setting) -> Score:
     """Chance of no mutant at size M (Iwasa, Nowak and Michor 2006)."""
     expected = exact.no_mutant_at_size(ONE_HIT.birth, ONE_HIT.death, ONE_HIT.last_hit, ONE_HIT_SIZE)
-    return proportion_z(one_hit_sample(simulated) == 0, expected)
+    return proportion_score(one_hit_sample(simulated) == 0, expected)
 
 
-def median_mutants_z(simulated: Setting) -> float:
+def median_mutants_score(simulated: Setting) -> Score:
     """Chance of at most the median number of mutants at size M, from the inverted generating function."""
     chances = exact.mutants_at_size(ONE_HIT.birth, ONE_HIT.death, ONE_HIT.last_hit, ONE_HIT_SIZE, 1024).cumsum()
     median = int(np.searchsorted(chances, 0.5))
-    return proportion_z(one_hit_sample(simulated) <= median, float(chances[median]))
+    return proportion_score(one_hit_sample(simulated) <= median, float(chances[median]))
 
 
 # ------------------------------------------------------------------------- 5: two hits while the leukaemia grows
@@ -307,11 +320,11 @@ by 0.10; so u is small and M large here. At u = 2e-3 and M = 2e4 the two matter 
 """
 
 
-def no_double_mutant_z(simulated: Setting) -> float:
+def no_double_mutant_score(simulated: Setting) -> Score:
     """Chance of no cell with both hits at size M."""
     true = TWO_HITS.birth, TWO_HITS.death, TWO_HITS.first_hit, TWO_HITS.last_hit, TWO_HITS_SIZE
     sample = mutants_in_grown_leukaemias(simulated, TWO_HITS_SIZE, TWO_HITS_TOLERANCE, TWO_HITS_REPLICATES)
-    return proportion_z(sample == 0, exact.no_double_mutant_at_size(*true))
+    return proportion_score(sample == 0, exact.no_double_mutant_at_size(*true))
 
 
 # ----------------------------------------------------------- 6: escape while the CAR T cells clear the leukaemia
@@ -325,12 +338,12 @@ DECLINE_TOLERANCE = 0.2
 """Ticks of 0.125 d: 0.01 standard errors."""
 
 
-def none_survives_decline_z(simulated: Setting) -> float:
+def none_survives_decline_score(simulated: Setting) -> Score:
     """Chance that no line without the antigen arises and survives while the others are killed."""
     kill = DECLINE.kill * recognised_by_car() / 2  # as many CAR T cells as their half-saturation
     expected = exact.no_mutant_survives_decline(DECLINE.birth, DECLINE.death, DECLINE.last_hit, DECLINE_CELLS, kill)
     kept, lost = leukaemia_after_car_t(simulated, DECLINE_CELLS, DECLINE_DAYS, DECLINE_TOLERANCE, DECLINE_REPLICATES)
-    return proportion_z(kept + lost == 0, expected)
+    return proportion_score(kept + lost == 0, expected)
 
 
 # -------------------------------------------------------------------------------------------- 7: time to a size
@@ -340,17 +353,19 @@ DAYS_REPLICATES = 4_000
 """The last tick overshoots the size by at most 1/64 d, 0.08 standard errors."""
 
 
-def mean_days_z(simulated: Setting) -> float:
+def mean_days_score(simulated: Setting) -> Score:
     """Mean time to a size."""
     mean, sd = exact.time_to_size(ONE_CELL.birth, ONE_CELL.death, SIZE)
-    return float((days_to_size(simulated, SIZE, DAYS_REPLICATES).mean() - mean) / (sd / math.sqrt(DAYS_REPLICATES)))
+    observed = float(days_to_size(simulated, SIZE, DAYS_REPLICATES).mean())
+    return Score(observed, mean, sd / math.sqrt(DAYS_REPLICATES), DAYS_REPLICATES)
 
 
-def spread_of_days_z(simulated: Setting) -> float:
+def spread_of_days_score(simulated: Setting) -> Score:
     """Standard deviation of the time to a size."""
     _, sd = exact.time_to_size(ONE_CELL.birth, ONE_CELL.death, SIZE)
     observed = days_to_size(simulated, SIZE, DAYS_REPLICATES).std(ddof=1)
-    return float((observed - sd) / (sd * math.sqrt((exact.GUMBEL_KURTOSIS - 1) / (4 * DAYS_REPLICATES))))
+    error = sd * math.sqrt((exact.GUMBEL_KURTOSIS - 1) / (4 * DAYS_REPLICATES))
+    return Score(float(observed), sd, error, DAYS_REPLICATES)
 
 
 # ------------------------------------------------------------------------------------------- noise of large clones
@@ -375,19 +390,21 @@ def large_clone_after_a_tick(setting: Setting) -> NDArray[np.float64]:
     return out
 
 
-def large_clone_mean_z(simulated: Setting) -> float:
+def large_clone_mean_score(simulated: Setting) -> Score:
     """Mean number of descendants of 1e12 cells; its standard error is a hundred-millionth of it."""
     true = ONE_CELL.birth, ONE_CELL.death, 1.0
     error = math.sqrt(LARGE_CLONE * exact.variance_descendants(*true) / LARGE_CLONE_REPLICATES)
-    return float((large_clone_after_a_tick(simulated) - LARGE_CLONE * exact.mean_descendants(*true)).mean() / error)
+    expected = LARGE_CLONE * exact.mean_descendants(*true)
+    observed = expected + float((large_clone_after_a_tick(simulated) - expected).mean())
+    return Score(observed, expected, error, LARGE_CLONE_REPLICATES)
 
 
-def large_clone_variance_z(simulated: Setting) -> float:
+def large_clone_variance_score(simulated: Setting) -> Score:
     """Variance of the number of descendants of 1e12 cells, which is normal."""
     true = ONE_CELL.birth, ONE_CELL.death, 1.0
     variance = LARGE_CLONE * exact.variance_descendants(*true)
-    observed = large_clone_after_a_tick(simulated).var(ddof=1)
-    return float((observed / variance - 1) / math.sqrt(2 / (LARGE_CLONE_REPLICATES - 1)))
+    observed = float(large_clone_after_a_tick(simulated).var(ddof=1))
+    return Score(observed, variance, variance * math.sqrt(2 / (LARGE_CLONE_REPLICATES - 1)), LARGE_CLONE_REPLICATES)
 
 
 # --------------------------------------------------------------------------------------------------- the tests
@@ -396,24 +413,24 @@ def large_clone_variance_z(simulated: Setting) -> float:
 class Law(NamedTuple):
     """A check, the setting for which its theory is true, and the rates that it must tell from wrong ones."""
 
-    z: Callable[[Setting], float]
+    score: Callable[[Setting], Score]
     true: Setting
     rates: tuple[str, ...]
 
 
 LAWS = {
-    "extinct": Law(extinction_z, ONE_CELL, ("birth", "death")),
-    "mean": Law(mean_z, ONE_CELL, ("birth", "death")),
-    "variance": Law(variance_z, ONE_CELL, ("birth", "death")),
-    "extinct under a fading kill": Law(extinction_under_kill_z, FADING_KILL, ("death", "kill", "memory_loss")),
-    "no mutant": Law(no_mutant_z, ONE_HIT, ("birth", "last_hit")),
-    "median number of mutants": Law(median_mutants_z, ONE_HIT, ("birth", "last_hit")),
-    "no double mutant": Law(no_double_mutant_z, TWO_HITS, ("first_hit", "last_hit")),
-    "none survives decline": Law(none_survives_decline_z, DECLINE, ("death", "last_hit", "kill")),
-    "mean time to a size": Law(mean_days_z, ONE_CELL, ("birth",)),
-    "spread of the time to a size": Law(spread_of_days_z, ONE_CELL, ("birth",)),
-    "mean of a large clone": Law(large_clone_mean_z, ONE_CELL, ("birth", "death")),
-    "variance of a large clone": Law(large_clone_variance_z, ONE_CELL, ("birth",)),
+    "extinct": Law(extinction_score, ONE_CELL, ("birth", "death")),
+    "mean": Law(mean_score, ONE_CELL, ("birth", "death")),
+    "variance": Law(variance_score, ONE_CELL, ("birth", "death")),
+    "extinct under a fading kill": Law(extinction_under_kill_score, FADING_KILL, ("death", "kill", "memory_loss")),
+    "no mutant": Law(no_mutant_score, ONE_HIT, ("birth", "last_hit")),
+    "median number of mutants": Law(median_mutants_score, ONE_HIT, ("birth", "last_hit")),
+    "no double mutant": Law(no_double_mutant_score, TWO_HITS, ("first_hit", "last_hit")),
+    "none survives decline": Law(none_survives_decline_score, DECLINE, ("death", "last_hit", "kill")),
+    "mean time to a size": Law(mean_days_score, ONE_CELL, ("birth",)),
+    "spread of the time to a size": Law(spread_of_days_score, ONE_CELL, ("birth",)),
+    "mean of a large clone": Law(large_clone_mean_score, ONE_CELL, ("birth", "death")),
+    "variance of a large clone": Law(large_clone_variance_score, ONE_CELL, ("birth",)),
 }
 
 
@@ -421,7 +438,7 @@ LAWS = {
 @pytest.mark.parametrize("name", LAWS)
 def test_law_holds(name: str) -> None:
     check = LAWS[name]
-    z = check.z(check.true)
+    z = check.score(check.true).z
     assert abs(z) < LIMIT, f"z = {z:.2f}"
 
 
@@ -429,7 +446,7 @@ def test_law_holds(name: str) -> None:
 @pytest.mark.parametrize(("name", "rate"), [(name, rate) for name, check in LAWS.items() for rate in check.rates])
 def test_wrong_rate_is_noticed(name: str, rate: str) -> None:
     check = LAWS[name]
-    z = check.z(replace(check.true, **{rate: WRONG * getattr(check.true, rate)}))
+    z = check.score(replace(check.true, **{rate: WRONG * getattr(check.true, rate)})).z
     assert abs(z) > LIMIT, f"z = {z:.2f}"
 
 
@@ -450,7 +467,7 @@ def test_two_hits_against_brute_force() -> None:
     alleles) gives 0.220.
     """
     one_allele = exact.no_double_mutant_at_size(0.105, 0.04, 2e-3, 2e-3, 2e4)
-    assert abs(proportion_z(np.arange(6_000) < 2_798, one_allele)) < LIMIT
+    assert abs(proportion_score(np.arange(6_000) < 2_798, one_allele).z) < LIMIT
     assert exact.no_double_mutant_at_size(0.105, 0.04, 4e-3, 2e-3, 2e4) == pytest.approx(0.220, abs=5e-4)
 
 
