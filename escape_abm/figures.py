@@ -138,7 +138,7 @@ def mark_products(ax: Axes, arms: Sequence[str]) -> None:
 
 def title_product(ax: Axes, arm: str, label: str, size: float = 8.5) -> None:
     """Title a panel with a product's name behind its own marker; size in points."""
-    at = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    at: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
     ax.annotate(label, (0, 1), (10, 9), **at, fontsize=size, va="center_baseline")
     _mark(ax, arm, (0, 1), "axes fraction", (3, 9))
 

@@ -31,7 +31,7 @@ def theory(settings: Settings, run: Run) -> None:
                     advance(1)
         run.write({"theory.csv": pd.concat(tables, ignore_index=True)}, {})
     if not run.quiet:
-        report.where(run.folder, "theory.csv: each law beside the simulator")
+        report.where(run.folder, ("theory.csv", "each law beside the simulator"))
 
 
 if __name__ == "__main__":

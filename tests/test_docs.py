@@ -86,7 +86,7 @@ def commands() -> list[str]:
     """Every command for an experiment in the pages."""
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES).replace("\\\n", " ")
     found = dict.fromkeys(re.findall(r"python experiments/\w+\.py(?: [^`\n#]*)?", text))
-    left_out = ("--config-dir", "...", "NAME", "ARGUMENTS", "KEY", "FOLDER")  # patterns, and folders of the reader's
+    left_out = ("--config-dir", "-sc", "figures.py", "...", "NAME", "ARGUMENTS", "KEY", "FOLDER")  # patterns, and folders of the reader's
     return [c for c in found if not any(part in c for part in left_out)]
 
 
