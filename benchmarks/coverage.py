@@ -76,7 +76,7 @@ def main(replicates: int, folder: Path) -> None:
     for i in range(replicates):
         told = [t._replace(patients=float(n), point=t.point.model_copy(update={"estimate": float(e), "n": int(n)}))
                 for t, e, n in zip(targets, seen[i], of[i], strict=True)]  # fmt: skip
-        found = sample_posterior(emulator, published(told), len(free), 0.0, i, steps=400, draws=1000)
+        found = sample_posterior(emulator, published(told), len(free), (0.0, 0.0), i, steps=400, draws=1000)
         rank[i] = (found.x < truth[i]).mean(axis=0)
     lines = []
     for j, f in enumerate(free):

@@ -18,6 +18,7 @@ from escape_abm import cohort, endpoints, law
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import Cohort, Patient
 from escape_abm.config import compose
+from escape_abm.gallery import page as figures_page
 from escape_abm.law import CAR_T_PHENOTYPES, parameter
 from escape_abm.parameters import Biology, ParameterRow, Section, parameter_rows, references
 from escape_abm.products import Component, Construct, car_classes
@@ -298,7 +299,8 @@ def pages() -> dict[str, str]:
     """Every page with something of the code in it, as it should be."""
     by_hand = {place.name: place.read_text(encoding="utf-8") for place in sorted(HERE.glob("*.md"))}
     mixed = {name: filled(text) for name, text in by_hand.items() if ": begin -->" in text}
-    return {"parameters.md": parameters_page(), "choices.md": choices_page()} | mixed
+    whole = {"parameters.md": parameters_page(), "choices.md": choices_page()}
+    return whole | {"figures.md": figures_page(HERE / "images")} | mixed
 
 
 if __name__ == "__main__":

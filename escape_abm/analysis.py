@@ -212,6 +212,16 @@ def among_draws(reading: Reading, draw: NDArray[np.int64], day: float) -> Measur
     return Measured(Estimate(e, min(lower, e), max(upper, e), found.n), error)
 
 
+def draws_of(patients: pd.DataFrame) -> NDArray[np.int64] | None:
+    """(P,) each patient's draw of the parameters, if there are several."""
+    return patients["draw"].to_numpy() if "draw" in patients and patients["draw"].nunique() > 1 else None
+
+
+def measure(reading: Reading, days: Sequence[float], draw: NDArray[np.int64] | None) -> list[Measured]:
+    """Estimates on several days; of several draws of the parameters, with intervals that hold their uncertainty."""
+    return read_each(reading, days) if draw is None else [among_draws(reading, draw, day) for day in days]
+
+
 def _left_out_variance(reading: Reading, labels: NDArray[np.int64], numbers: NDArray[np.int64], day: float) -> float:
     """Jackknife variance of an estimate from leaving each group of patients out."""
     without = weighted(reading, (labels != numbers[:, None]).astype(float), day)
@@ -220,7 +230,8 @@ def _left_out_variance(reading: Reading, labels: NDArray[np.int64], numbers: NDA
 
 def estimate(patients: pd.DataFrame, arm: str, endpoint: str, month: float) -> Estimate:
     """One endpoint of one arm at any month (the month is ignored where none applies)."""
-    return read(readings(patients[patients["arm"] == arm])[endpoint], month * DAYS_PER_MONTH)
+    its = patients[patients["arm"] == arm]
+    return measure(readings(its)[endpoint], [month * DAYS_PER_MONTH], draws_of(its))[0].estimate
 
 
 def summarise(
@@ -234,14 +245,13 @@ def summarise(
     lines = []
     for arm in arms:
         its = patients[patients["arm"] == arm]
-        draw = its["draw"].to_numpy() if "draw" in its else np.zeros(1, dtype=np.int64)
-        known = len(np.unique(draw)) == 1
+        draw = draws_of(its)
         for endpoint, reading in readings(its).items():
             months: Sequence[float] = months_of(follow_up_months)
             if reading.days is None:
                 months = [assessment_month if endpoint in AT_ASSESSMENT else math.nan]
             days = [month * DAYS_PER_MONTH for month in months]
-            found = read_each(reading, days) if known else [among_draws(reading, draw, day) for day in days]
+            found = measure(reading, days, draw)
             lines += [(arm, endpoint, m, *one, error) for m, (one, error) in zip(months, found, strict=True)]
     return pd.DataFrame(lines, columns=["arm", "endpoint", "month", *Estimate._fields, "standard_error"])
 
@@ -311,6 +321,9 @@ def contrast(
     patient's outcome is known. `unpaired_n` is how many patients an arm of a trial without pairing would need for the
     same precision.
 
+    Patients of several draws of the parameters (column `draw`) give intervals that hold their uncertainty too; the
+    standard error and `unpaired_n` are of sampling alone.
+
     Returns:
         `arm, reference, endpoint, month, difference, lower, upper, n, unpaired_n, standard_error, within_error`; the
         last is true where the Monte Carlo error exceeds the difference.
@@ -336,11 +349,27 @@ def contrast(
         )
 
     first = outcomes(names[0]) if names[1:] else {}
+    draw = patients.drop_duplicates("patient").set_index("patient")["draw"] if "draw" in patients else None
     lines = []
     for arm in names[1:]:
         for endpoint, values in outcomes(arm).items():
             at = assessment_month if endpoint in ("complete_remission", "mrd_negative") else month
-            lines.append((arm, names[0], endpoint, at, *paired_difference(values, first[endpoint])))
+            found = paired_difference(values, first[endpoint])
+            if draw is not None:
+                found = _widened(found, values.astype(float) - first[endpoint].astype(float), draw)
+            lines.append((arm, names[0], endpoint, at, *found))
     table = pd.DataFrame(lines, columns=["arm", "reference", "endpoint", "month", *Difference._fields])
     table["within_error"] = table["standard_error"] > table["difference"].abs()
     return table
+
+
+def _widened(found: Difference, differences: pd.Series[float], draw: pd.Series[int]) -> Difference:
+    """The interval with the variance between draws of the parameters added: of their means, less that of sampling."""
+    by_draw = differences.groupby(draw)
+    means = by_draw.mean()
+    between = float(means.var(ddof=1) - (by_draw.var(ddof=1) / by_draw.size()).mean()) if len(means) > 1 else 0.0
+    if not between > 0:
+        return found
+    centre, half = (found.lower + found.upper) / 2, (found.upper - found.lower) / 2
+    half = math.hypot(half, Z * math.sqrt(between))
+    return found._replace(lower=max(-1.0, centre - half), upper=min(1.0, centre + half))

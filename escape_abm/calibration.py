@@ -2,9 +2,10 @@
 
 1. Runs of all trials at parameters spread over their plausible ranges, each with a few patients.
 2. An emulator of every published endpoint (`emulator`), and the likelihood of what was published under it (`targets`).
-3. A posterior by Markov chains (emcee), from which the next wave of runs is drawn: they gather where it matters.
-4. Some of its draws are simulated with more patients. By how much their likelihood differs from what the emulator said
-   they are weighted (truncated importance sampling, Ionides 2008); the most likely of them is the fitted set.
+3. A posterior by Markov chains (emcee), from which the next wave of runs is drawn: they gather where it matters. The
+   last wave has more patients a run, and says how well the emulator foretold what it had not seen.
+
+The differences between trials that no parameter explains are found along with the parameters, as one more dimension.
 """
 
 from __future__ import annotations
@@ -36,7 +37,6 @@ from escape_abm.targets import (
     design,
     free_parameters,
     log_likelihood,
-    log_likelihood_of_run,
     published,
     simulate,
     targets_of,
@@ -50,6 +50,7 @@ class Posterior(NamedTuple):
     """A sample of the posterior and how well its chains mixed. S draws, D parameters."""
 
     x: Floats  # (S, D) between 0 and 1
+    between_trials_sd: Floats  # (S,) on the logit scale
     log_likelihood: Floats  # (S,)
     steps_to_forget: float  # longest autocorrelation time of a parameter, in steps
     steps: int
@@ -64,7 +65,7 @@ def sample_posterior(
     emulator: Emulator,
     data: Data,
     parameters: int,
-    between_trials_sd: float,
+    between_trials_sd: tuple[float, float],
     seed: int,
     *,
     steps: int = 4000,
@@ -77,46 +78,43 @@ def sample_posterior(
         emulator: Of the endpoints of `data`.
         data: What was published.
         parameters: Their number.
-        between_trials_sd: Differences between trials that no parameter explains, on the logit scale.
+        between_trials_sd: Range of the differences between trials that no parameter explains, on the logit scale; the
+            prior is flat.
         seed: Of the chains.
         steps: Of each chain; the first half is thrown away.
         draws: How many to keep.
         temperature: The likelihood is raised to its inverse; above 1 it is wider.
     """
     rng = np.random.default_rng([seed, 2])
-    sd = np.hypot(emulator.lack_of_fit, between_trials_sd)
+    least, most = between_trials_sd
+
+    def unexplained(x: Floats) -> Floats:
+        return np.asarray(least + (most - least) * x[:, -1])
 
     def log_posterior(x: Floats) -> Floats:
         inside = ((x >= 0) & (x <= 1)).all(axis=1)
         out = np.full(len(x), -np.inf)
         if inside.any():
-            out[inside] = log_likelihood(emulator.predict(x[inside]), sd, data).sum(axis=1) / temperature
+            sd = np.hypot(emulator.lack_of_fit, unexplained(x[inside])[:, None])
+            out[inside] = log_likelihood(emulator.predict(x[inside, :-1]), sd, data).sum(axis=1) / temperature
         return out
 
     walkers = chains(parameters)
-    start = rng.random((100 * walkers, parameters))
+    start = rng.random((100 * walkers, parameters + 1))
     start = start[np.argsort(-log_posterior(start))[:walkers]]
     moves = [(emcee.moves.DEMove(), 0.8), (emcee.moves.DESnookerMove(), 0.2)]
-    sampler = emcee.EnsembleSampler(walkers, parameters, log_posterior, moves=moves, vectorize=True)
+    sampler = emcee.EnsembleSampler(walkers, parameters + 1, log_posterior, moves=moves, vectorize=True)
     sampler.random_state = np.random.RandomState(rng.integers(2**31)).get_state()
     sampler.run_mcmc(start, steps)
     chain, density = sampler.get_chain(discard=steps // 2), sampler.get_log_prob(discard=steps // 2)
     with np.errstate(invalid="ignore"):  # a chain that never moved
         forget = float(np.nan_to_num(np.nanmax(emcee.autocorr.integrated_time(chain, tol=0)), nan=steps))
-    flat, density = chain.reshape(-1, parameters), density.reshape(-1) * temperature
+    flat, density = chain.reshape(-1, parameters + 1), density.reshape(-1) * temperature
     keep = rng.choice(len(flat), size=draws, replace=False)
-    return Posterior(flat[keep], density[keep], forget, steps)
+    return Posterior(flat[keep, :-1], unexplained(flat[keep]), density[keep], forget, steps)
 
 
 # ------------------------------------------------------------------------------------------------- the whole fit
-
-
-class Confirmed(NamedTuple):
-    """Draws of the posterior that were simulated. K draws, D parameters."""
-
-    x: Floats  # (K, D) between 0 and 1
-    log_likelihood: Floats  # (K,) by their own runs
-    weight: Floats  # (K,) that add up to 1
 
 
 class Fit(NamedTuple):
@@ -132,18 +130,17 @@ class Fit(NamedTuple):
     """(N, T) shares foretold for the runs of the last wave before they were run, nan for the others."""
     emulator: Emulator
     posterior: Posterior
-    confirmed: Confirmed
     seed: int
 
     @property
-    def best(self) -> dict[str, float]:
-        """The draw that is the most likely by its own runs, by path: the fitted set."""
-        return values(self.free, self.confirmed.x[int(self.confirmed.log_likelihood.argmax())])
+    def fitted(self) -> dict[str, float]:
+        """The fitted set by path: the most probable of the draws."""
+        return values(self.free, self.posterior.x[int(self.posterior.log_likelihood.argmax())])
 
-    def sample(self, size: int) -> Floats:
-        """(size, D) draws of the posterior, with the weights that their own runs gave them."""
-        rng = np.random.default_rng([self.seed, 6])
-        return self.confirmed.x[rng.choice(len(self.confirmed.x), size=size, p=self.confirmed.weight)]
+    @property
+    def between_trials_sd(self) -> float:
+        """Differences between trials that no parameter explains, on the logit scale: the mean of the posterior."""
+        return float(self.posterior.between_trials_sd.mean())
 
     def parameters(self) -> pd.DataFrame:
         """`path, low, high, fitted, lower, upper, shrinkage`.
@@ -155,7 +152,7 @@ class Fit(NamedTuple):
         for i, f in enumerate(self.free):
             low, high = (f.value(u) for u in np.percentile(self.posterior.x[:, i], [2.5, 97.5]))
             shrinkage = 1 - 12 * float(self.posterior.x[:, i].var())
-            lines.append((f.path, f.low, f.high, self.best[f.path], low, high, shrinkage))
+            lines.append((f.path, f.low, f.high, self.fitted[f.path], low, high, shrinkage))
         return pd.DataFrame(lines, columns=["path", "low", "high", "fitted", "lower", "upper", "shrinkage"])
 
     def draws(self) -> pd.DataFrame:
@@ -169,7 +166,7 @@ class Fit(NamedTuple):
         `biology=found clinic=found` is the fitted set, with all other values as in these settings;
         `biology=found_posterior` gives a sample of the posterior to patients in turn.
         """
-        sample = pd.DataFrame([values(self.free, x) for x in self.sample(draws)])
+        sample = pd.DataFrame([values(self.free, x) for x in self.posterior.x[:draws]])
         lines = [f"  {f.path}: [{', '.join(f'{v:.4g}' for v in sample[f.path])}]" for f in self.free]
         head = "# Found by experiments/calibrate.py: {}.\n"
         out = {
@@ -179,12 +176,13 @@ class Fit(NamedTuple):
             + "\n".join(lines)
             + "\n"
         }
-        fitted = replace(settings, {path: float(f"{value:.4g}") for path, value in self.best.items()})
+        found = self.fitted | {"clinic.between_trials_sd": self.between_trials_sd}
+        fitted = replace(settings, {path: float(f"{value:.4g}") for path, value in found.items()})
         for group, section, default in (("biology", fitted.biology, Biology()), ("clinic", fitted.clinic, Clinic())):
             plain = {r.path: r.value for r in parameter_rows(default, group)}
             its = {r.path: r.value for r in parameter_rows(section, group) if r.value != plain.get(r.path)}
             text = _nested({path.removeprefix(f"{group}."): value for path, value in its.items()}) or "{}"
-            out[f"{group}/found.yaml"] = head.format("the most likely of the draws that were simulated") + text + "\n"
+            out[f"{group}/found.yaml"] = head.format("the most probable draw of the posterior") + text + "\n"
         return out
 
     def runs(self) -> pd.DataFrame:
@@ -202,8 +200,8 @@ class Fit(NamedTuple):
         p = self.posterior
         return (
             f"{p.steps} steps of {chains(len(self.free))} chains, the first half dropped; a chain forgets in "
-            f"{p.steps_to_forget:.0f} steps. {len(self.confirmed.x)} draws simulated, worth "
-            f"{1 / (self.confirmed.weight**2).sum():.0f} by their weights."
+            f"{p.steps_to_forget:.0f} steps. Trials differ by {self.between_trials_sd:.2f} (logit, SD) for reasons "
+            "that no parameter explains."
         )
 
     def checked(self) -> pd.DataFrame:
@@ -234,7 +232,7 @@ class Fit(NamedTuple):
 
     def predicted(self) -> pd.DataFrame:
         """What trials of the published sizes would publish, over the posterior."""
-        return predict(self.emulator, self.posterior.x, self.targets, self.seed)
+        return predict(self.emulator, self.posterior, self.targets, self.seed)
 
 
 def _nested(values_by_path: Mapping[str, float], indent: str = "") -> str:
@@ -252,11 +250,12 @@ def _nested(values_by_path: Mapping[str, float], indent: str = "") -> str:
     return "\n".join(lines)
 
 
-def predict(emulator: Emulator, draws: Floats, targets: Sequence[Target], seed: int) -> pd.DataFrame:
-    """Published figures beside what trials of that size would publish at (S, D) draws, in `comparison.COLUMNS`."""
+def predict(emulator: Emulator, posterior: Posterior, targets: Sequence[Target], seed: int) -> pd.DataFrame:
+    """Published figures beside what other trials of that size would publish, in `comparison.COLUMNS`."""
     rng = np.random.default_rng([seed, 3])
-    spread = np.where(np.isfinite(emulator.lack_of_fit), emulator.lack_of_fit, 0.0)
-    logits = emulator.predict(draws) + rng.standard_normal((len(draws), len(targets))) * spread
+    unknown = np.where(np.isfinite(emulator.lack_of_fit), emulator.lack_of_fit, 0.0)
+    spread = np.hypot(unknown, posterior.between_trials_sd[:, None])
+    logits = emulator.predict(posterior.x) + rng.standard_normal(spread.shape) * spread
     lines: list[tuple[Any, ...]] = []
     data = published(targets)
     for i, (trial, p, patients, _) in enumerate(targets):
@@ -297,62 +296,33 @@ def calibrate(
     estimates, n = np.zeros((0, len(targets))), np.zeros((0, len(targets)))
     emulator, posterior, foretold = None, None, np.full((sum(how.waves), len(targets)), math.nan)
     for number, points in enumerate(how.waves):
-        if posterior is None:
-            new = design(points, len(free), settings.seed)
-        else:
-            new = posterior.x[np.random.default_rng([settings.seed, 4, number]).permutation(len(posterior.x))[:points]]
-        done = list(runs_of_wave(new, number, free, targets, trials, settings, keep, on_progress))
+        last = number == len(how.waves) - 1
+        new = design(points, len(free), settings.seed) if posterior is None else posterior.x[:points]
+        patients = how.last_patients if last else how.patients
+        done = list(runs_of_wave(new, number, free, targets, trials, settings, keep, patients, on_progress))
         x, wave = np.vstack([x, new]), np.append(wave, np.full(points, number))
         estimates, n = (np.vstack([old, [d[k] for d in done]]) for k, old in ((0, estimates), (1, n)))
-        if emulator is not None and number == len(how.waves) - 1:
+        if emulator is not None and last:
             foretold[-points:] = np.where(data.is_share, expit(emulator.predict(new)), emulator.predict(new))
-        emulator = _fit_near(x, estimates, n, emulator, data, how.between_trials_sd, _workers(settings))
-        last = number == len(how.waves) - 1
+        emulator = fit_emulator(x, estimates, n, data.is_share, workers=_workers(settings))
         posterior = sample_posterior(
             emulator, data, len(free), how.between_trials_sd, settings.seed + number, steps=how.steps,
             draws=how.draws if last else max(how.draws, *how.waves), temperature=1.0 if last else 2.0,
         )  # fmt: skip
     assert emulator is not None
     assert posterior is not None
-    at = np.random.default_rng([settings.seed, 7]).permutation(len(posterior.x))[: how.confirmed]
-    chosen_x = posterior.x[at]
-    last_runs = runs_of_wave(
-        chosen_x, len(how.waves), free, targets, trials, settings, keep, on_progress, how.confirmed_patients
-    )
-    its = [log_likelihood_of_run(*run, data, how.between_trials_sd) for run in last_runs]
-    confirmed = Confirmed(chosen_x, np.array(its), _weights(np.array(its) - posterior.log_likelihood[at]))
-    return Fit(free, targets, wave, x, estimates, n, foretold, emulator, posterior, confirmed, settings.seed)
-
-
-def _weights(log_ratio: Floats) -> Floats:
-    """Importance weights that add up to 1, none above the mean times the root of their number."""
-    raw = np.exp(log_ratio - log_ratio.max())
-    cut = np.minimum(raw, raw.mean() * math.sqrt(len(raw)))
-    return np.asarray(cut / cut.sum())
+    return Fit(free, targets, wave, x, estimates, n, foretold, emulator, posterior, settings.seed)
 
 
 def _workers(settings: Settings) -> int:
     return settings.workers or os.cpu_count() or 1
 
 
-def _fit_near(
-    x: Floats, estimates: Floats, n: Floats, before: Emulator | None, data: Data, sd: float, workers: int
-) -> Emulator:
-    """Fit to all runs, then anew to the better half: what matters is how good a quadratic is near the posterior."""
-    if before is None:
-        return fit_emulator(x, estimates, n, data.is_share, workers=workers)
-    likely = log_likelihood(before.predict(x), np.hypot(before.lack_of_fit, sd), data).sum(axis=1)
-    near = likely >= np.median(likely)
-    return fit_emulator(x[near], estimates[near], n[near], data.is_share, workers=workers)
-
-
 def runs_of_wave(
     new: Floats, wave: int, free: Sequence[Free], targets: Sequence[Target], trials: Mapping[str, Settings],
-    settings: Settings, keep: Path, on_progress: Callable[[int], None] | None, patients: int | None = None,
+    settings: Settings, keep: Path, patients: int, on_progress: Callable[[int], None] | None,
 ) -> Iterator[tuple[Floats, Floats]]:  # fmt: skip
     """The runs of one wave, in order; those that are kept already are read."""
-    assert settings.calibration is not None
-    patients = patients or settings.calibration.patients
     keep.mkdir(parents=True, exist_ok=True)
     tasks = (
         joblib.delayed(_one_run)(keep / f"{wave}_{i:05d}.json", place, free, targets, trials,
@@ -395,7 +365,7 @@ def leave_one_out(settings: Settings, found: Fit, on_progress: Callable[[int], N
         sample = sample_posterior(
             found.emulator, others, len(found.free), how.between_trials_sd, seed, steps=how.steps, draws=how.draws
         )
-        return pd.DataFrame(predict(found.emulator, sample.x, found.targets, seed)[trials == name])
+        return pd.DataFrame(predict(found.emulator, sample, found.targets, seed)[trials == name])
 
     names = list(dict.fromkeys(trials))
     tasks = (joblib.delayed(without)(name, settings.seed + 100 + i) for i, name in enumerate(names))

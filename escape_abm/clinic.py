@@ -35,6 +35,16 @@ class Clinic(Section):
         "Sanctuary disease that is seen clinically. Chosen so that about one relapse in seven is isolated "
         "extramedullary, as among the children who entered: 31 of 225 there, 51 of 343 in b019.",
     )
+    between_trials_sd: float = row(
+        0.0,
+        "logit",
+        (0, 2),
+        (0, 1),
+        "assumed",
+        "C",
+        "Differences between trials that no parameter explains: spread of the odds of each endpoint, in predictive "
+        "intervals beside published trials.",
+    )
     assessment_day: int = row(28, "d", (1, 365), (28, 60), "maude2018", "A", "Day of the response assessment.")
     assayed_cells: float = row(
         1e6, "cells/test", (1, 1e9), (2e5, 3e6), "assumed", "C", "Marrow cells in one residual-disease test."

@@ -3,11 +3,16 @@
 The virtual trial is simulated once, large. From it many trials of the published size are drawn, each patient followed
 for as long as the trial followed its own; each gives every published endpoint. Their spread is the predictive interval:
 a published figure outside it tells against the model, with 5 % of false alarms.
+
+Trials differ for reasons that no parameter explains. With `clinic.between_trials_sd` above 0, each drawn trial has odds
+of its own for each endpoint, by a factor whose logarithm has this standard deviation: its patients are drawn with these
+odds. Medians are scaled by such a factor.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,10 +34,21 @@ LEVEL = 95
 
 
 class Resamples(NamedTuple):
-    """Trials drawn from a large virtual one. P patients, B trials."""
+    """Trials to be drawn from a large virtual one. P patients, B trials."""
 
     patients: pd.DataFrame  # (P,) followed as the trial followed its own
-    weights: Floats  # (B, P) how often each patient is in each trial
+    chance: Floats  # (B, P) of each patient in each trial, relative to the others
+    size: int
+    between_trials_sd: float
+
+    def read(self, reading: Reading, days: Sequence[float], rng: np.random.Generator) -> Floats:
+        """(D, B) what each trial would publish of an endpoint on each day; odds are those of the last of them."""
+        factor = np.exp(self.between_trials_sd * rng.standard_normal((RESAMPLES, 1)))
+        had = reading.of & (reading.cause == 1) & (True if reading.days is None else reading.days <= max(days))
+        chance = self.chance if reading.value is not None else self.chance * np.where(had, factor, 1.0)
+        weights = rng.multinomial(self.size, chance / chance.sum(axis=1, keepdims=True)).astype(float)
+        found = np.array([weighted(reading, weights, day) for day in days])
+        return np.asarray(found * factor[:, 0] if reading.value is not None else found)
 
 
 def as_followed(patients: pd.DataFrame, follow_up: FollowUp | None, rng: np.random.Generator) -> pd.DataFrame:
@@ -74,8 +90,12 @@ def chosen(patients: pd.DataFrame, condition: str) -> NDArray[np.bool_]:
     return found.fillna(False).to_numpy(dtype=bool)
 
 
-def resample(patients: pd.DataFrame, trial: Trial, size: int, rng: np.random.Generator) -> Resamples:
-    """Draw trials of a size from the patients who count in the trial.
+def resample(
+    patients: pd.DataFrame, trial: Trial, rng: np.random.Generator, between_trials_sd: float = 0.0
+) -> Resamples:
+    """Trials of the published size of the patients who count in the trial.
+
+    If parameters are draws of a posterior, each trial has the patients of one of them.
 
     Raises:
         InputError: nobody counts.
@@ -84,37 +104,34 @@ def resample(patients: pd.DataFrame, trial: Trial, size: int, rng: np.random.Gen
     p = p[chosen(p, trial.analysed)].reset_index(drop=True)
     if not len(p):
         raise InputError(f"trial {trial.name}: analysed={trial.analysed!r} is met by no virtual patient")
-    return Resamples(p, _weights(p, size, rng))
+    chance = np.ones((RESAMPLES, len(p)))
+    if "draw" in p:
+        chance = (p["draw"].to_numpy() == rng.choice(p["draw"].unique(), size=RESAMPLES)[:, None]).astype(float)
+    return Resamples(p, chance, trial.size or len(patients), between_trials_sd)
 
 
-def _weights(p: pd.DataFrame, size: int, rng: np.random.Generator) -> Floats:
-    """(B, P) how often each patient is in each trial; a trial has one draw of the parameters, if there are several."""
-    if "draw" not in p:
-        return rng.multinomial(size, np.full(len(p), 1 / len(p)), size=RESAMPLES).astype(float)
-    mine = p["draw"].to_numpy() == rng.choice(p["draw"].unique(), size=RESAMPLES)[:, None]
-    return np.array([rng.multinomial(size, its / its.sum()) for its in mine], dtype=float)
-
-
-def compare(patients: pd.DataFrame, trial: Trial, rng: np.random.Generator) -> pd.DataFrame:
+def compare(
+    patients: pd.DataFrame, trial: Trial, rng: np.random.Generator, between_trials_sd: float = 0.0
+) -> pd.DataFrame:
     """Every published figure beside its predictive interval.
 
     Args:
         patients: Rows of one arm of a large virtual trial.
         trial: What was published, of how many, followed for how long.
         rng: Source of chance of the trials that are drawn.
+        between_trials_sd: Differences between trials that no parameter explains, on the logit scale.
 
     Returns:
         `COLUMNS`; `simulated` is the median of the drawn trials, `inside` empty where nothing can be compared, and
         `note` then says why.
     """
-    size = trial.size or len(patients)
-    drawn = resample(patients, trial, size, rng)
+    drawn = resample(patients, trial, rng, between_trials_sd)
     at_hand = readings(drawn.patients)
     lines = []
     for point in trial.published:
         simulated, lower, upper, why = math.nan, math.nan, math.nan, point.not_compared
         if not why:
-            values = _values(point, at_hand, drawn, trial)
+            values = _values(point, at_hand, drawn, trial, rng)
             known = values[np.isfinite(values)]
             if known.size < RESAMPLES / 20:
                 why = "hardly any virtual trial of this size can tell"
@@ -134,22 +151,31 @@ def exact(point: Published) -> float:
     return point.events / point.n if point.events is not None and point.n else point.estimate
 
 
-def _values(point: Published, at_hand: dict[str, Reading], drawn: Resamples, trial: Trial) -> Floats:
+def _values(
+    point: Published, at_hand: dict[str, Reading], drawn: Resamples, trial: Trial, rng: np.random.Generator
+) -> Floats:
     """(B,) one published endpoint in each trial that was drawn."""
     reading = at_hand[point.endpoint]
     condition = "" if point.stratum == "all" else trial.strata[point.stratum]
     reading = reading._replace(of=reading.of & chosen(drawn.patients, condition))
-    return weighted(reading, drawn.weights, (point.month or 0.0) * DAYS_PER_MONTH)
+    values: Floats = drawn.read(reading, [(point.month or 0.0) * DAYS_PER_MONTH], rng)[0]
+    return values
 
 
-def curves(patients: pd.DataFrame, trial: Trial, endpoints: tuple[str, ...], rng: np.random.Generator) -> pd.DataFrame:
+def curves(
+    patients: pd.DataFrame,
+    trial: Trial,
+    endpoints: tuple[str, ...],
+    rng: np.random.Generator,
+    between_trials_sd: float = 0.0,
+) -> pd.DataFrame:
     """Median and predictive interval of some endpoints month by month: `endpoint, month, median, lower, upper`."""
-    drawn = resample(patients, trial.model_copy(update={"follow_up": None}), trial.size or len(patients), rng)
+    drawn = resample(patients, trial.model_copy(update={"follow_up": None}), rng, between_trials_sd)
     at_hand, longest = readings(drawn.patients), int(patients["day_last"].max() / DAYS_PER_MONTH)
-    lines = []
+    months, lines = np.arange(0, longest + 0.5, 0.5), []
     for endpoint in endpoints:
-        for month in np.arange(0, longest + 0.5, 0.5):
-            values = weighted(at_hand[endpoint], drawn.weights, month * DAYS_PER_MONTH)
+        each = drawn.read(at_hand[endpoint], list(months * DAYS_PER_MONTH), rng)
+        for month, values in zip(months, each, strict=True):
             if np.isfinite(values).any():
                 tails = [50, (100 - LEVEL) / 2, (100 + LEVEL) / 2]
                 lines.append((endpoint, month, *np.nanpercentile(values, tails)))

@@ -26,6 +26,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from escape_abm import __version__, usage
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import Cohort
 from escape_abm.designs import Axis, Range, Sweep, plausible, points
@@ -43,6 +44,7 @@ if TYPE_CHECKING:  # --help and shell completion answer before pandas and numba 
 Gather = Callable[[Path, list[tuple[Settings, Path]]], None]
 Task = Callable[[Settings, "Run"], None]
 HYDRAS_BYTES = 100_000  # more than Hydra writes into the folder of a run
+EXTENSIBLE = ("comparators", "antigens", "components", "constructs", "options")  # nodes to which a user may add
 NOT_SETTINGS = ("sweep", "executor", "pictures")  # how runs are made, which moves no result
 SEVERAL = (
     "For a run of each, add -m (--multirun) and write a,b,c. To compare products on the same patients: product=A "
@@ -51,12 +53,8 @@ SEVERAL = (
 
 
 def conf_dir() -> str:
-    """Absolute path of conf/: inside an installed package, or beside it in a checkout."""
-    here = Path(__file__).resolve().parent
-    for place in (here / "conf", here.parent / "conf"):
-        if (place / "config.yaml").is_file():
-            return str(place)
-    raise FileNotFoundError("conf/config.yaml was not found beside the package: install escape_abm from its repository")
+    """Absolute path of conf/."""
+    return str(usage.conf_dir())
 
 
 @cache
@@ -101,6 +99,27 @@ def compose(overrides: Sequence[str] = (), config_name: str = "config") -> Setti
         return _settings(_composed(overrides, config_name).data, config_name, _own(overrides))
 
 
+def read(config_name: str, words: Sequence[str] = ()) -> dict[str, Any]:
+    """A configuration of conf/ that is no run's, as plain data.
+
+    Raises:
+        InputError: a word names no known key or choice.
+    """
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir()):
+        return _composed(words, config_name).data
+
+
+def ask(experiment: Experiment, words: list[str], config_name: str, multirun: bool) -> Ask:
+    """What a command line of an experiment asks for, checked; nothing is run or written.
+
+    Raises:
+        InputError: as `compose`.
+    """
+    register_rows()
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir(), job_name=experiment.name):
+        return _ask(words, config_name, experiment, multirun)
+
+
 @dataclass(frozen=True)
 class Composed:
     """A composed configuration as plain data, and Hydra's own part of it."""
@@ -113,7 +132,7 @@ class Composed:
 
 def _composed(overrides: Sequence[str], config_name: str) -> Composed:
     """Compose a configuration; Hydra must have been initialised."""
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
+    for override in _parsed(overrides):
         if isinstance(override.value(), list) and (Path(conf_dir()) / override.key_or_group).is_dir():
             raise InputError(f"{override.input_line}: {override.key_or_group} takes one choice. {SEVERAL}")
     try:
@@ -126,6 +145,21 @@ def _composed(overrides: Sequence[str], config_name: str) -> Composed:
     plain = {str(k): v for k, v in data.items()}
     _refuse_drawn([o.partition("=")[0] for o in overrides], plain)
     return Composed(plain, whole.hydra, refers)
+
+
+def _parsed(words: Iterable[str], parser: OverridesParser | None = None) -> list[Override]:
+    """Overrides as Hydra reads them."""
+    parser, out = parser or OverridesParser.create(), []
+    for word in words:
+        try:
+            out += parser.parse_overrides([word])
+        except HydraException:
+            key, _, value = word.partition("=")
+            raise InputError(
+                f"{word}: cannot be read. A value with spaces, commas, brackets or signs takes both kinds of quotes: "
+                f"'{key}=\"{value}\"'. Lists are [1,2]; several values are a,b with -m"
+            ) from None
+    return out
 
 
 def _refuse_drawn(keys: Iterable[str], data: dict[str, Any]) -> None:
@@ -182,7 +216,8 @@ def _explain(error: Exception, overrides: Sequence[str], config_name: str) -> st
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         choices = sorted(error.options)
-        return f"{group}={choice}: no such choice. {suggest(choice, choices)} Choices of {group}: {', '.join(choices)}"
+        near = f"{suggest(choice, choices)} " if suggest(choice, choices).startswith("Did") else ""
+        return f"{group}={choice}: no such choice. {near}Choices of {group}: {', '.join(choices)}"
     cause = error.__cause__ or error.__context__
     text = str(error).strip()
     if cause is not None and str(cause).strip() and str(cause).strip() not in text:
@@ -190,6 +225,9 @@ def _explain(error: Exception, overrides: Sequence[str], config_name: str) -> st
     if "Ambiguous value" in text:
         which = next((o for o in overrides if "," in o), "")
         return f"{which}: this is several values. {SEVERAL}"
+    if "Multiple values for" in text:
+        which = next((o for o in overrides if o.startswith("+")), "")
+        return f"{which}: this group has a choice already, which is replaced without the +: {which.lstrip('+')}"
     if "Could not override" not in text:
         return text
     plain = OmegaConf.to_container(hydra.compose(config_name=config_name), resolve=False)
@@ -197,32 +235,17 @@ def _explain(error: Exception, overrides: Sequence[str], config_name: str) -> st
     for item in overrides:
         name = item.split("=")[0].lstrip("+~")
         owner: Any = plain
-        for part in name.split("."):
+        parts = name.rpartition("@")[2].split(".")
+        for above, part in zip(["", *parts], parts, strict=False):
             if not isinstance(owner, dict) or part not in owner:
                 known = [str(k) for k in owner] if isinstance(owner, dict) else []
-                return f"{item}: no such key {name!r}. {suggest(part, known)}"
+                new = f" To add a new one: +{item.lstrip('+')}" if above in EXTENSIBLE else ""
+                return f"{item}: no such key {name!r}. {suggest(part, known)}{new}"
             owner = owner[part]
     return text
 
 
 # ------------------------------------------------------------------------------------------------------------- sweeps
-
-
-def _own_folder(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Where to look for the user's own choices (Hydra's --config-dir), as an override; and the other words."""
-    rest, own = list(words), []
-    for i, word in enumerate(words):
-        flag, _, place = word.partition("=")
-        if flag in ("--config-dir", "-cd"):
-            taken = [word] if place else list(words[i : i + 2])
-            place = place or (words[i + 1] if len(words) > i + 1 else "")
-            if not Path(place).is_dir():
-                raise SystemExit(
-                    f"{flag} {place}: no such folder. It holds your own choices, for example trial/mine.yaml"
-                )
-            own = [f"hydra.searchpath=[file://{Path(place).resolve()}]"]
-            rest = [w for w in words if w not in taken]
-    return own, rest
 
 
 def _is_swept(override: Override) -> bool:
@@ -274,14 +297,14 @@ def _swept_words(words: Sequence[str], config_name: str) -> tuple[list[str], lis
     What `hydra.sweeper.params` names is swept too, unless the command line gives it.
     """
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    parsed = parser.parse_overrides(list(words))
+    parsed = _parsed(words, parser)
     swept = [o for o in parsed if _is_swept(o) and not o.is_hydra_override()]
     fixed = [o.input_line or "" for o in parsed if o not in swept]
     composed = _composed([*fixed, *_choices(swept)], config_name)
     given = {o.get_key_element() for o in parsed}
     more = {str(k): v for k, v in (composed.hydra.sweeper.get("params") or {}).items() if str(k) not in given}
     if more:
-        parsed = parser.parse_overrides([f"{key}={value}" for key, value in more.items()])
+        parsed = _parsed([f"{key}={value}" for key, value in more.items()], parser)
         fixed += [o.input_line or "" for o in parsed if not _is_swept(o)]
         swept += [o for o in parsed if _is_swept(o)]
         composed = _composed([*fixed, *_choices(swept)], config_name)
@@ -416,29 +439,39 @@ def launch(
         gather: Called after a sweep with its folder, and the settings and folder of each job that is done.
         check: Called with the settings of each job before anything is written; raises InputError.
     """
-    register_rows()
-    words = sys.argv[1:]
-    multirun = bool({"-m", "--multirun"} & set(words))
-    own, plain = _own_folder([w for w in words if w not in ("-m", "--multirun")])
     script = Path(inspect.getsourcefile(task) or "").resolve()
     experiment = Experiment(script.stem, script, task.__name__)
-    if any(w.startswith("-") for w in plain):  # --help, --cfg and their kin are Hydra's
+    try:
+        line = usage.read(sys.argv[1:])
+    except InputError as error:
+        raise _refused(error) from None
+    if line.asked in ("help", "version"):
+        about = inspect.getdoc(inspect.getmodule(task)) or experiment.name
+        sys.stdout.write(usage.help_text(about, config_name, line.own) if line.asked == "help" else __version__)
+        sys.stdout.write("\n")
+        return
+    register_rows()
+    if line.asked:  # --cfg, shell completion and their kin
         _hand_over(task, experiment, config_name)
         return
+    sys.argv = [w for w in sys.argv if w not in usage.QUIET]
+    own = [f"hydra.searchpath=[file://{line.own}]"] if line.own else []
+    from escape_abm import report
     from escape_abm.results import PROVENANCE
     from escape_abm.sweep import run_sweep
 
+    report.hush(line.quiet)
     try:
-        _refuse(plain)
+        _refuse(line.words)
         with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir(), job_name=experiment.name):
-            ask = _ask([*plain, *own], config_name, experiment, multirun)
+            ask = _ask([*line.words, *own], config_name, experiment, line.multirun)
             for job in ask.jobs:
                 if check is not None:
                     check(job.settings)
         if not ask.several and (ask.folder / PROVENANCE).exists():
             _refuse_other(ask)
     except (InputError, HydraException) as error:
-        raise SystemExit(f"{error}\nNothing was run and nothing was written.") from None
+        raise _refused(error) from None
     try:
         if ask.several:
             code = run_sweep(ask, gather)
@@ -448,6 +481,10 @@ def launch(
             _run_one(task, ask, config_name)
     except InputError as error:
         raise SystemExit(str(error)) from None
+
+
+def _refused(error: Exception) -> SystemExit:
+    return SystemExit(f"{error}\nNothing was run and nothing was written.")
 
 
 def _refuse_other(ask: Ask) -> None:

@@ -13,7 +13,7 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
-from sklearn.linear_model import RidgeCV
+from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.model_selection import KFold
 from sklearn.preprocessing import PolynomialFeatures
 
@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 
 PENALTIES = np.logspace(-1, 4, 11)
 LARGEST_LOGIT = 7.0
+STEPS = 6
 FEWEST = 20
 """Runs that can tell of an endpoint, below which nothing is fitted."""
 
@@ -79,30 +80,34 @@ def _fit_one(table: Floats, y: Floats, n: Floats, is_share: bool, folds: int) ->
     if len(y) < FEWEST:
         return 0.0, np.zeros(table.shape[1]), np.inf
     regress = _logistic if is_share else _linear
-    intercept, coefficients = regress(table, y, n)
+    intercept, coefficients, penalty = regress(table, y, n, None)
     left_out = np.empty(len(y))
     for train, test in KFold(folds, shuffle=True, random_state=0).split(table):
-        a, b = regress(table[train], y[train], n[train])
+        a, b, _ = regress(table[train], y[train], n[train], penalty)
         left_out[test] = a + table[test] @ b
     return intercept, coefficients, _lack_of_fit(left_out, y, n, is_share)
 
 
-def _linear(table: Floats, y: Floats, weight: Floats) -> tuple[float, Floats]:
-    model = RidgeCV(PENALTIES).fit(table, y, sample_weight=weight / weight.mean())
-    return float(model.intercept_), np.asarray(model.coef_)
+def _linear(table: Floats, y: Floats, weight: Floats, penalty: float | None) -> tuple[float, Floats, float]:
+    """Ridge regression with this penalty, or (none given) with the one that predicts best."""
+    model = RidgeCV(PENALTIES) if penalty is None else Ridge(penalty, solver="cholesky")
+    model.fit(table, y, sample_weight=weight / weight.mean())
+    return float(model.intercept_), np.asarray(model.coef_), float(penalty or model.alpha_)
 
 
-def _logistic(table: Floats, y: Floats, n: Floats) -> tuple[float, Floats]:
-    """Logistic regression of shares by iterated weighted least squares, each with the penalty that predicts best."""
+def _logistic(table: Floats, y: Floats, n: Floats, penalty: float | None) -> tuple[float, Floats, float]:
+    """Logistic regression of shares by iterated weighted least squares; the penalty is chosen at the first and last."""
     start = np.clip((y * n).sum() / n.sum(), 0.002, 0.998)
     logit = np.full(len(y), np.log(start / (1 - start)))
-    intercept, coefficients = 0.0, np.zeros(table.shape[1])
-    for _ in range(6):
+    intercept, coefficients, used = 0.0, np.zeros(table.shape[1]), penalty
+    for step in range(STEPS):
         p = expit(logit)
         slope = p * (1 - p)
-        intercept, coefficients = _linear(table, logit + (y - p) / slope, n * slope)
+        choose = penalty is None and step in (0, STEPS - 1)
+        intercept, coefficients, used = _linear(table, logit + (y - p) / slope, n * slope, None if choose else used)
         logit = np.clip(intercept + table @ coefficients, -LARGEST_LOGIT, LARGEST_LOGIT)
-    return intercept, coefficients
+    assert used is not None
+    return intercept, coefficients, used
 
 
 def _lack_of_fit(predicted: Floats, y: Floats, n: Floats, is_share: bool) -> float:

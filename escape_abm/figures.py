@@ -1,7 +1,8 @@
 """Pictures: a table in, a figure out. Nothing here simulates or reads files; only `save` writes.
 
-One visual language: a colour for each phenotype and outcome everywhere (Okabe-Ito, safe for colour-blind readers), with
-hatches or dashes where grey print would not tell them apart.
+One visual language: a colour for each phenotype and outcome (Okabe-Ito) and for each product (Tol's muted scheme)
+everywhere, both safe for colour-blind readers, with hatches, dashes and markers where grey print would not tell them
+apart.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MultipleLocator, PercentFormatter
+from matplotlib.transforms import ScaledTranslation
 
 from escape_abm.analysis import causes_of_failure
 from escape_abm.endpoints import ANTIGEN_NEGATIVE, ANTIGEN_POSITIVE, RELAPSE_KINDS
@@ -58,14 +60,42 @@ RELAPSE_STYLE = {
 }
 COURSE_STYLE: dict[str, tuple[str, Any, float]] = {
     "CD19+CD22+": (BLUE, "-", 1.6),
-    "CD19−CD22+": (VERMILION, "-", 1.6),
-    "CD19+CD22−": (ORANGE, "-", 1.6),
-    "CD19−CD22−": (BLACK, "-", 1.6),
-    "an antigen dim": (SKY, "-", 1.1),
-    "lineage switch": (PURPLE, "-", 1.6),
-    "CAR T cells": (GREEN, "--", 1.4),
-    "normal B cells": (GREY, ":", 1.4),
+    "CD19−CD22+": (VERMILION, (0, (5, 1.2)), 1.6),
+    "CD19+CD22−": (ORANGE, (0, (4, 1.2, 1, 1.2)), 1.6),
+    "CD19−CD22−": (BLACK, (0, (1.2, 0.8)), 1.8),
+    "an antigen dim": (SKY, "-", 0.9),
+    "lineage switch": (PURPLE, (0, (3, 1, 1, 1, 1, 1)), 1.6),
+    "CAR T cells": (GREEN, (0, (9, 2.5)), 1.0),
+    "normal B cells": (GREY, ":", 1.2),
 }
+# With a marker each, since dashes alone are hard to tell apart where lines are short.
+COURSE_MARKER = {
+    "CD19+CD22+": "o",
+    "CD19−CD22+": "^",
+    "CD19+CD22−": "v",
+    "CD19−CD22−": "s",
+    "an antigen dim": "",
+    "lineage switch": "D",
+    "CAR T cells": "",
+    "normal B cells": "",
+}
+# A colour for each way to see the antigens, a marker for each product; a variant has the colour of its kind.
+PRODUCT_STYLE = {
+    "cd19_fmc63": ("#88CCEE", "o"),
+    "cd19_fmc63_28z": ("#88CCEE", "<"),
+    "cd19_cat": ("#332288", "s"),
+    "cd22_m971": ("#DDCC77", "^"),
+    "cd22_sensitive": ("#DDCC77", ">"),
+    "tandem": ("#CC6677", "D"),
+    "tandem_28ox40": ("#CC6677", "d"),
+    "car22_19": ("#CC6677", "p"),
+    "bicistronic": ("#882255", "v"),
+    "cotransduced": ("#44AA99", "P"),
+    "auto1_22": ("#117733", "X"),
+    "coadministered": ("#999933", "h"),
+    "sequential": ("#AA4499", "*"),
+}
+OTHER_PRODUCT = ("#AAAAAA", "o")
 STYLE: Any = {
     "font.size": 8,
     "axes.titlesize": 8.5,
@@ -80,13 +110,15 @@ STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
-WIDTH_INCHES = 7.1  # two columns of a journal
+WIDTH_INCHES, COLUMN_INCHES = 7.1, 3.5  # two columns of a journal, and one
 MRD_LIMIT = 1e-4  # of the marrow: where remission is drawn as MRD-positive
 
 
-def canvas(height: float, rows: int = 1, columns: int = 1, **kwargs: Any) -> tuple[Figure, np.ndarray[Any, Any]]:
-    """A figure outside pyplot's registry, so that nothing stays in memory."""
-    figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
+def canvas(
+    height: float, rows: int = 1, columns: int = 1, *, width: float = WIDTH_INCHES, **kwargs: Any
+) -> tuple[Figure, np.ndarray[Any, Any]]:
+    """A figure outside pyplot's registry, so that nothing stays in memory; height and width in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)
 
 
@@ -95,6 +127,30 @@ def save(figure: Figure, stem: Path) -> None:
     with mpl.rc_context(STYLE):
         figure.savefig(stem.with_suffix(".png"), dpi=200, metadata={"Software": None})
         figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None})
+
+
+def mark_products(ax: Axes, arms: Sequence[str]) -> None:
+    """Put each product's own marker before its name on a vertical axis with a row for each product."""
+    for row, arm in enumerate(arms):
+        _mark(ax, arm, (0, row), ("axes fraction", "data"), (-6, 0))
+    ax.tick_params(axis="y", length=0, pad=11)
+
+
+def title_product(ax: Axes, arm: str, label: str, size: float = 8.5) -> None:
+    """Title a panel with a product's name behind its own marker; size in points."""
+    at = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    ax.annotate(label, (0, 1), (10, 9), **at, fontsize=size, va="center_baseline")
+    _mark(ax, arm, (0, 1), "axes fraction", (3, 9))
+
+
+def _mark(ax: Axes, arm: str, at: tuple[float, float], coordinates: Any, offset: tuple[float, float]) -> None:
+    colour, marker = PRODUCT_STYLE.get(arm, OTHER_PRODUCT)
+    place = ax.transAxes if coordinates == "axes fraction" else ax.get_yaxis_transform()
+    shift = ScaledTranslation(offset[0] / 72, offset[1] / 72, ax.figure.dpi_scale_trans)
+    ax.plot(
+        *at, marker, color=colour, markersize=5.5, markeredgecolor=BLACK, markeredgewidth=0.5, clip_on=False,
+        transform=place + shift, label="_",
+    )  # fmt: skip
 
 
 def month_ticks(follow_up: float = 12) -> MultipleLocator:
@@ -138,7 +194,7 @@ def _stacked(
         ax.set_yticks(range(len(share)), [labels[a] for a in share.index])
         ax.set_ylim(len(share) - 0.5, -0.5)
         ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        ax.tick_params(axis="y", length=0)
+        mark_products(ax, list(share.index))
         ax.spines["left"].set_visible(False)
         handles, names = ax.get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper center", ncols=min(4, len(names)), frameon=False)
@@ -171,7 +227,7 @@ def mechanisms_by_product(patients: pd.DataFrame, labels: dict[str, str]) -> tup
     return figure, _long(share, "mechanism")
 
 
-def _whiskers(point: Published) -> list[list[float]] | None:
+def whiskers(point: Published) -> list[list[float]] | None:
     """Distances to the bounds of a published interval, as error bars want them."""
     if point.lower is None or point.upper is None:
         return None
@@ -192,7 +248,7 @@ def incidence_by_product(
         figure, axes = canvas(1.75 * rows + 0.95, rows, columns, sharex=True, sharey=True)
         for ax, (arm, label) in zip(axes.flat, labels.items(), strict=False):
             responders = patients[(patients["arm"] == arm) & patients["complete_remission"]]
-            ax.set_title(label, loc="left")
+            title_product(ax, arm, label)
             ax.text(0.03, 0.95, f"n = {len(responders)} in CR", transform=ax.transAxes, va="top", fontsize=7)
             if len(responders) == 0:
                 continue
@@ -216,7 +272,7 @@ def incidence_by_product(
             if point.endpoint == "cumulative_incidence_antigen_negative" and (point.month or math.inf) <= months:
                 first.errorbar(
                     point.month, point.estimate,
-                    yerr=_whiskers(point),
+                    yerr=whiskers(point),
                     fmt="D", markersize=4, color=VERMILION, markeredgecolor=BLACK, markeredgewidth=0.6, capsize=2,
                     label=f"published, antigen-negative (n = {point.n})", zorder=5, clip_on=False,
                 )  # fmt: skip
@@ -247,6 +303,11 @@ def course_group(group: str) -> str | None:
     return None
 
 
+def relapse_group(label: str) -> str:
+    """The colour group of a relapse's phenotype: what is lost decides, and where nothing is lost, what is dim."""
+    return course_group(label.replace("dim", "+") if "-" in label else label) or label
+
+
 def telling_cases(
     patients: pd.DataFrame, kept: Sequence[int], arms: Sequence[str], n_patients: int, n_arms: int
 ) -> tuple[list[int], list[str]]:
@@ -271,60 +332,79 @@ def telling_cases(
 
 
 def courses(
-    trajectories: pd.DataFrame, patients: pd.DataFrame, labels: dict[str, str], limits: dict[str, float]
+    trajectories: pd.DataFrame,
+    patients: pd.DataFrame,
+    labels: dict[str, str],
+    limits: dict[str, float],
+    n_patients: int = 3,
+    n_arms: int = 4,
 ) -> tuple[Figure, pd.DataFrame]:
-    """The course of three patients (rows) under four products (columns): cells by phenotype, CAR T, normal B cells.
+    """The course of a few patients under a few products: cells by phenotype, CAR T, normal B cells.
 
-    Patients and products are those whose fates differ most (`telling_cases`). `limits` are numbers of cells with a
-    name, drawn as lines.
+    Patients and products are those whose fates differ most (`telling_cases`); a row for each patient, or rows of four
+    products if there is one patient. `limits` are numbers of cells with a name, drawn as lines.
     """
     kept = sorted(int(i) for i in trajectories["patient"].unique())
-    chosen, arms = telling_cases(patients, kept, list(labels), n_patients=3, n_arms=4)
+    chosen, arms = telling_cases(patients, kept, list(labels), n_patients, n_arms)
     data = trajectories[trajectories["patient"].isin(chosen) & trajectories["arm"].isin(arms)].copy()
     data["line"] = data["group"].map(course_group)
     data = data.dropna(subset="line")
     lines = data.groupby(["patient", "arm", "line", "day"], sort=False, as_index=False)["cells"].sum()
+    columns = min(4, len(arms))
+    rows = len(chosen) if len(chosen) > 1 else -(-len(arms) // columns)
+    cases = [(patient, arm) for patient in chosen for arm in arms]
     with mpl.rc_context(STYLE):
-        figure, axes = canvas(1.75 * len(chosen) + 0.8, len(chosen), len(arms), sharex=True, sharey=True)
-        for row, patient in zip(axes, chosen, strict=True):
-            for ax, arm in zip(row, arms, strict=True):
-                here = lines[(lines["patient"] == patient) & (lines["arm"] == arm)]
-                for name, (colour, dashes, width) in COURSE_STYLE.items():
-                    line = here[here["line"] == name]
-                    cells = line["cells"].where(line["cells"] > 0)  # extinct: the line ends
-                    ax.plot(
-                        line["day"] / DAYS_PER_MONTH, cells, color=colour, linestyle=dashes, linewidth=width, label=name
-                    )
+        figure, axes = canvas(1.75 * rows + 0.8, rows, columns, sharex=True, sharey=True)
+        for i, (ax, (patient, arm)) in enumerate(zip(axes.flat, cases, strict=False)):
+            here = lines[(lines["patient"] == patient) & (lines["arm"] == arm)]
+            fate = outcome_of(patients[(patients["patient"] == patient) & (patients["arm"] == arm)]).iloc[0]
+            _course(ax, here, fate, limits)
+            if i < columns or len(chosen) == 1:
+                title_product(ax, arm, labels[arm], 7.2)
+            if i % columns == 0:
+                ax.set_ylabel(f"Patient {patient}: cells")
+            if i % columns == columns - 1:
                 for name, cells_at in limits.items():
-                    ax.axhline(cells_at, color="#AAAAAA", linewidth=0.6, zorder=0)
-                    if arm == arms[-1]:
-                        at = (1.01, cells_at)
-                        ax.annotate(
-                            name, at, xycoords=("axes fraction", "data"), fontsize=6, va="center", color="#666666"
-                        )
-                record = patients[(patients["patient"] == patient) & (patients["arm"] == arm)]
-                ax.text(
-                    0.98, 0.97, outcome_of(record).iloc[0], transform=ax.transAxes, ha="right", va="top", fontsize=7,
-                    bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
-                )  # fmt: skip
-                ax.set_yscale("log")
-                ax.set_ylim(0.7, 3 * max(*limits.values(), lines["cells"].max()))
-                ax.yaxis.set_major_locator(LogLocator(numticks=5))
-                ax.minorticks_off()
-                ax.xaxis.set_major_locator(month_ticks())
-        for ax, arm in zip(axes[0], arms, strict=True):
-            ax.set_title(labels[arm])
-        for row, patient in zip(axes, chosen, strict=True):
-            row[0].set_ylabel(f"Patient {patient}: cells")
-        for ax in axes[-1]:
-            ax.set_xlabel("Months from infusion")
+                    at = (1.01, cells_at)
+                    ax.annotate(name, at, xycoords=("axes fraction", "data"), fontsize=6, va="center", color="#666666")
+            if i + columns >= len(cases):
+                ax.set_xlabel("Months from infusion")
+                ax.tick_params(labelbottom=True)
+        for ax in axes.flat[len(cases) :]:
+            ax.set_visible(False)
+        axes.flat[0].set_ylim(0.7, 3 * max(*limits.values(), lines["cells"].max()))
         used = [name for name in COURSE_STYLE if (lines["line"] == name).any()]
-        handles = [
-            Line2D([], [], color=COURSE_STYLE[u][0], linestyle=COURSE_STYLE[u][1], linewidth=COURSE_STYLE[u][2])
-            for u in used
-        ]
-        figure.legend(handles, used, loc="outside upper center", ncols=4, frameon=False)
+        handles = [Line2D([], [], **_course_style(name)) for name in used]
+        figure.legend(handles, used, loc="outside upper center", ncols=4, frameon=False, handlelength=3.4)
     return figure, pd.DataFrame(lines)
+
+
+def _course_style(name: str) -> dict[str, Any]:
+    colour, dashes, width = COURSE_STYLE[name]
+    marker = COURSE_MARKER[name]
+    return {
+        "color": colour, "linestyle": dashes, "linewidth": width, "marker": marker, "markersize": 3.2,
+        "markeredgecolor": "white", "markeredgewidth": 0.4,
+    }  # fmt: skip
+
+
+def _course(ax: Axes, lines: pd.DataFrame, fate: str, limits: dict[str, float]) -> None:
+    """One patient under one product."""
+    for i, name in enumerate(COURSE_STYLE):
+        line = lines[lines["line"] == name]
+        cells = line["cells"].where(line["cells"] > 0)  # extinct: the line ends
+        style = _course_style(name)
+        ax.plot(line["day"] / DAYS_PER_MONTH, cells, **style, markevery=(0.03 * i, 0.25))
+    for cells_at in limits.values():
+        ax.axhline(cells_at, color="#AAAAAA", linewidth=0.6, zorder=0)
+    ax.text(
+        0.98, 0.97, fate, transform=ax.transAxes, ha="right", va="top", fontsize=7,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
+    )  # fmt: skip
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(numticks=5))
+    ax.minorticks_off()
+    ax.xaxis.set_major_locator(month_ticks())
 
 
 def relapse_by_product(patients: pd.DataFrame, labels: dict[str, str], months: float) -> tuple[Figure, pd.DataFrame]:
@@ -368,7 +448,7 @@ def relapse_by_product(patients: pd.DataFrame, labels: dict[str, str], months: f
         ax.set_xlabel(f"Patients with relapse by {months:g} months, in % of all in the group, 95 % interval")
         figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=1, frameon=False)
         sns.despine(ax=ax, left=True)
-        ax.tick_params(axis="y", length=0)
+        mark_products(ax, list(labels))
     return figure, pd.concat(tables, ignore_index=True)
 
 

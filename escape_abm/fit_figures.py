@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator, PercentFormatter
 
-from escape_abm.figures import BLACK, BLUE, GREY, STYLE, VERMILION, canvas
+from escape_abm.figures import BLACK, BLUE, GREY, STYLE, VERMILION, canvas, mark_products
 
 if TYPE_CHECKING:
     from escape_abm.calibration import Fit
@@ -165,3 +165,34 @@ def tornado(table: pd.DataFrame, arm: str, labels: dict[str, str], most: int = 1
         ]
         figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False, title=labels[arm])
     return figure, mine
+
+
+def relapse_of_products(summary: pd.DataFrame, labels: dict[str, str], month: float) -> tuple[Figure, pd.DataFrame]:
+    """Remission and both kinds of relapse of each product, with the intervals of the summary.
+
+    Args:
+        summary: `summary.csv` of a run.
+        labels: Products by name, in the order in which they are shown.
+        month: At which relapse is read.
+    """
+    at = (summary["month"] == month) | (summary["endpoint"] == "complete_remission")
+    table = summary[at & summary["endpoint"].isin(OUTCOME_NAMES) & summary["arm"].isin(labels)].reset_index(drop=True)
+    row = {arm: i for i, arm in enumerate(labels)}
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(0.24 * len(labels) + 0.9, 1, len(OUTCOME_NAMES), sharey=True)
+        for ax, (endpoint, name), colour in zip(
+            axes.flat, OUTCOME_NAMES.items(), (BLACK, VERMILION, BLUE), strict=True
+        ):
+            its = table[table["endpoint"] == endpoint]
+            off = [its["estimate"] - its["lower"], its["upper"] - its["estimate"]]
+            ax.errorbar(its["estimate"], its["arm"].map(row), xerr=off, fmt="o", color=colour, markersize=4, capsize=2)
+            ax.set_title(name.replace("\n", " "))
+            of = "of all, on day 28" if endpoint == "complete_remission" else f"of CR, at {month:g} months"
+            ax.set_xlabel(of)
+            ax.set_xlim(left=0)
+            ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+            ax.grid(axis="y", color=GREY, alpha=0.25, linewidth=0.5)
+        axes.flat[0].set_yticks(list(row.values()), list(labels.values()))
+        axes.flat[0].set_ylim(len(labels) - 0.5, -0.5)
+        mark_products(axes.flat[0], list(labels))
+    return figure, table

@@ -20,6 +20,19 @@ from escape_abm.settings import MEDIANS, Settings
 from escape_abm.survival import Estimate, percent
 from escape_abm.trial import TrialResult
 
+_quiet = False
+
+
+def hush(quiet: bool = True) -> None:
+    """Say nothing from now on but where the results are, and what went wrong."""
+    global _quiet
+    _quiet = quiet
+
+
+def _console(stderr: bool = False) -> Console:
+    """Colour on a terminal only, and not where NO_COLOR is set: rich sees to it."""
+    return Console(stderr=stderr, quiet=_quiet)
+
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
@@ -32,7 +45,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=_console(stderr=True)) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.update(task, advance=done)
 
@@ -73,7 +86,7 @@ def _shown(endpoint: str) -> Callable[[float], str]:
 
 def show(result: TrialResult, settings: Settings, folder: Path) -> None:
     """Print the table of the arms, what the trial published, and where the results are."""
-    console = Console()
+    console = _console()
     months = months_of(settings.follow_up_months)
     if months:
         last = months[-1]
@@ -118,10 +131,13 @@ def show(result: TrialResult, settings: Settings, folder: Path) -> None:
             )
     if settings.trial.published:
         _show_published(console, result, settings)
-    hint = "figures/relapse_by_product.png first; summary.csv for every endpoint"
+    looks = [
+        ("figures/relapse_by_product.png", "first: who relapses, and how"),
+        ("summary.csv", "every endpoint, with its 95 % interval"),
+    ]
     if len(settings.arms) > 1:
-        hint += f"; contrasts.csv for products against {settings.product.name} on the same patients"
-    where(folder, hint)
+        looks.append(("contrasts.csv", f"products against {settings.product.name}, on the same patients"))
+    where(folder, *looks, ("patients.parquet", "every patient; docs/outputs.md explains the columns"))
 
 
 # What `contrasts.csv` calls the columns of the table above.
@@ -137,11 +153,16 @@ def _unclear(contrasts: pd.DataFrame) -> set[tuple[str, str]]:
     return set(zip(lines["arm"], lines["endpoint"], strict=True))
 
 
-def where(folder: Path, hint: str) -> None:
-    """Print where the results are, and what to look at first."""
-    console = Console()
-    console.print(f"\nResults: {folder}", highlight=False, soft_wrap=True)
-    console.print(f"  {hint}", highlight=False, soft_wrap=True)
+def where(folder: Path, *looks: tuple[str, str]) -> None:
+    """Print where the results are and what to look at next: files and what each shows, of those that are there."""
+    if _quiet:
+        Console().print(folder, highlight=False, markup=False, soft_wrap=True)
+        return
+    say(f"\nResults: {folder}")
+    there = [(name, what) for name, what in looks if (folder / name).exists()]
+    width = max((len(name) for name, _ in there), default=0)
+    for name, what in there:
+        say(f"  {name:{width}}  {what}")
 
 
 def _show_published(console: Console, result: TrialResult, settings: Settings) -> None:
@@ -173,7 +194,7 @@ def _show_published(console: Console, result: TrialResult, settings: Settings) -
 
 def show_comparison(table: pd.DataFrame, label: str) -> None:
     """Print every published figure beside its predictive interval, and how many lie inside."""
-    console = Console()
+    console = _console()
     lines = Table(
         title=f"{label}: published, and simulated trials of that size",
         caption="% (medians as they are) and 95 % interval. ×: outside. Rows not compared: comparison.csv says why.",
@@ -200,7 +221,7 @@ def _in_line(value: Estimate, shown: Callable[[float], str] = percent) -> str:
 
 def show_fit(parameters: pd.DataFrame, predicted: pd.DataFrame, left_out: pd.DataFrame, mixing: str) -> None:
     """Print what was learnt of each parameter, and how many figures lie inside with and without their own trial."""
-    console = Console()
+    console = _console()
     lines = Table(
         title="Parameters: prior range and posterior", caption=mixing, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
         show_edge=False, title_justify="left", caption_justify="left",
@@ -220,7 +241,7 @@ def show_fit(parameters: pd.DataFrame, predicted: pd.DataFrame, left_out: pd.Dat
 def show_inside(table: pd.DataFrame) -> None:
     """Print how many published figures lie inside their predictive intervals, by trial."""
     compared = table[table["inside"].notna()]
-    console = Console()
+    console = _console()
     for trial, its in compared.groupby("trial", sort=False):
         console.print(f"{trial}: {int(its['inside'].sum())} of {len(its)} inside", highlight=False)
     if compared["trial"].nunique() > 1:
@@ -229,7 +250,7 @@ def show_inside(table: pd.DataFrame) -> None:
 
 def show_prevented(table: pd.DataFrame, labels: dict[str, str], reference: str) -> None:
     """Print how many relapses of the reference each product would have prevented, and how many failures it causes."""
-    console = Console()
+    console = _console()
     lines = Table(
         title=f"Relapses under {labels[reference]} that the same patients would not have had under",
         caption="Caused: patients without failure under the first product who fail under this one.",
@@ -246,7 +267,12 @@ def show_prevented(table: pd.DataFrame, labels: dict[str, str], reference: str) 
 
 def say(text: str) -> None:
     """Print a line as it is."""
-    Console().print(text, highlight=False, markup=False, soft_wrap=True)
+    _console().print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Print a line as it is on the error stream, also when all else is quiet."""
+    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def duration(seconds: float) -> str:
@@ -263,10 +289,15 @@ def show_sweep(folder: Path, jobs: int, counts: Mapping[str, int], new: int, fai
     say(f"{over} of {jobs} jobs are done, {new} of them computed now")
     if counts.get("found"):
         say(f"  {counts['found']} were found finished in other folders, which jobs.csv names")
-    where(folder, "summary.csv and patients.parquet for all jobs together; jobs.csv for each")
+    where(
+        folder,
+        ("summary.csv", "every endpoint of all jobs"),
+        ("patients.parquet", "every patient of all jobs"),
+        ("jobs.csv", "each job: what was swept, its folder, how it ended"),
+    )
     if counts.get("missing"):
         say(f"{counts['missing']} jobs were not run: the same command goes on with them")
     if failed:
-        say(f"\n{len(failed)} of {jobs} jobs failed (error.txt in the folder); the same command tries them again:")
+        warn(f"\n{len(failed)} of {jobs} jobs failed (error.txt in the folder); the same command tries them again:")
     for line in failed:
-        say(f"  job {line['job']} ({line['overrides']}) in {line['folder']}: {line['error']}")
+        warn(f"  job {line['job']} ({line['overrides']}) in {line['folder']}: {line['error']}")

@@ -57,7 +57,7 @@ def sensitivity(settings: Settings, keep: Path, on_progress: Callable[[int], Non
     points = [Published(endpoint=e, month=month, estimate=0.5, n=1, source="assumed") for e in ENDPOINTS]
     targets = [Target(arm, point, 1.0, 1.0) for arm in arms for point in points]
     x = design(sum(how.waves), len(free), settings.seed)
-    done = list(runs_of_wave(x, 0, free, targets, arms, settings, keep, on_progress))
+    done = list(runs_of_wave(x, 0, free, targets, arms, settings, keep, how.patients, on_progress))
     estimates, n = (np.array([d[k] for d in done]) for k in (0, 1))
     emulator = fit_emulator(x, estimates, n, np.ones(len(targets), dtype=bool))
     found = indices(emulator, len(free), settings.seed)

@@ -239,17 +239,14 @@ class Calibration(Section):
     """Runs of each wave: the first fills the plausible ranges, each other is drawn from the posterior so far."""
     patients: int = Field(ge=5)
     """Of each trial in each run."""
-    between_trials_sd: float = row(
-        0.3, "logit", (0, 2), (0.1, 0.6), "assumed", "C", "Differences between trials that no parameter explains."
-    )
+    last_patients: int = Field(ge=5)
+    """Of each trial in each run of the last wave."""
+    between_trials_sd: tuple[float, float] = (0.0, 1.0)
+    """Range of the differences between trials that no parameter explains, on the logit scale."""
     steps: int = Field(default=4000, ge=100)
     """Of each Markov chain."""
     draws: int = Field(default=1000, ge=10)
     """Draws of the posterior that are kept."""
-    confirmed: int = Field(default=96, ge=2)
-    """Draws that are simulated at the end, to correct what the emulator got wrong."""
-    confirmed_patients: int = Field(default=60, ge=5)
-    """Of each trial in each of those."""
 
     @model_validator(mode="after")
     def _enough(self) -> Self:
@@ -257,6 +254,9 @@ class Calibration(Section):
             raise ValueError(f"waves={list(self.waves)}: each needs two runs or more")
         if len(set(self.trials)) < len(self.trials):
             raise ValueError(f"trials={list(self.trials)}: name each once")
+        low, high = self.between_trials_sd
+        if not 0 <= low <= high <= 2:
+            raise ValueError(f"between_trials_sd={list(self.between_trials_sd)}: must rise and lie between 0 and 2")
         return self
 
 

@@ -1,9 +1,9 @@
 """What parameters are judged by: published figures, runs of their trials, and how likely the figures are.
 
 The likelihood of k of n is binomial about a share that is known on the logit scale to within the emulator's lack of
-fit and the differences between trials that no parameter explains (`between_trials_sd`). Figures that tell much the same
-of the same patients (one endpoint at several months, survival and relapse) share the weight of one, so that intervals
-are rather too wide than too narrow.
+fit and the differences between trials that no parameter explains. Figures that tell much the same of the same patients
+(one endpoint at several months, survival and relapse) share the weight of one, so that intervals are rather too wide
+than too narrow.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import log_expit
+from scipy.special import expit, log_expit, logsumexp
 from scipy.stats import qmc
 
 from escape_abm.analysis import read, readings
@@ -29,7 +29,8 @@ Floats = NDArray[np.float64]
 
 WIDE = 3.0
 """A plausible range wider than this fold, of a positive parameter, is flat on the log scale."""
-NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
+NEWTON_STEPS = 10
 
 
 class Free(NamedTuple):
@@ -219,36 +220,39 @@ def _log_interval(point: Published) -> tuple[float, float]:
 
 
 def log_likelihood(logits: Floats, sd: Floats, data: Data) -> Floats:
-    """(M, T) log-likelihood where the logit of a share is normal about `logits` (M, T) with `sd` (T,), medians alike.
+    """(M, T) log-likelihood where the logit of a share is normal about `logits` (M, T) with `sd`, medians alike.
 
-    It is 0 for a figure that is met exactly.
+    Of a share it is the integral of the binomial over the normal, by quadrature about its peak: a large trial is narrow
+    against a wide normal, which nodes spread over the normal would miss. Without spread, and for a figure that is met
+    exactly, it is 0.
+
+    Args:
+        logits: (M, T)
+        sd: (M, T) or (T,); inf where nothing is known.
+        data: T published figures.
     """
+    sd = np.broadcast_to(sd, logits.shape)
     known = np.isfinite(sd)
     spread = np.where(known, sd, 0.0)
-    at = logits[:, :, None] + spread[:, None] * NODES
-    k, n = data.events[:, None], data.patients[:, None]
-    best = data.events * _log(data.events / data.patients) + (data.patients - data.events) * _log(
-        1 - data.events / data.patients
-    )
-    each = k * log_expit(at) + (n - k) * log_expit(-at) - best[:, None]
-    top = each.max(axis=2, keepdims=True)
-    total = np.log((np.exp(each - top) * WEIGHTS).sum(axis=2) / WEIGHTS.sum()) + top[:, :, 0]
-    off = (logits - data.log_median) / np.hypot(spread, np.nan_to_num(data.standard_error, nan=1.0))
-    total = np.where(data.is_share, total, -0.5 * np.nan_to_num(off) ** 2)
-    return np.asarray(np.where(known, total, 0.0) * data.weight)
+    k, n = data.events, data.patients
+    best = k * _log(k / n) + (n - k) * _log(1 - k / n)
+    z = np.zeros_like(logits)
+    for _ in range(NEWTON_STEPS):
+        p = expit(logits + spread * z)
+        curvature = 1 + spread**2 * n * p * (1 - p)
+        step = (spread * (k - n * p) - z) / curvature
+        longest = 1 / np.maximum(spread, 1e-9)  # a logit at most, since shares near 0 and 1 are flat
+        z += np.clip(step, -longest, longest)
+    width = 1 / np.sqrt(1 + spread**2 * n * (p := expit(logits + spread * z)) * (1 - p))
+    nodes = z[:, :, None] + width[:, :, None] * NODES
+    at = logits[:, :, None] + spread[:, :, None] * nodes
+    each = k[:, None] * log_expit(at) + (n - k)[:, None] * log_expit(-at) + (NODES**2 - nodes**2) / 2
+    share = logsumexp(each, b=WEIGHTS / WEIGHTS.sum(), axis=2) + np.log(width) - best
+    error = np.nan_to_num(data.standard_error, nan=1.0)
+    wide = np.hypot(spread, error)
+    median = -0.5 * ((logits - np.nan_to_num(data.log_median)) / wide) ** 2 - np.log(wide / error)
+    return np.asarray(np.where(known, np.where(data.is_share, share, median), 0.0) * data.weight)
 
 
 def _log(x: Floats) -> Floats:
     return np.log(np.maximum(x, 1e-300))
-
-
-def log_likelihood_of_run(estimates: Floats, n: Floats, data: Data, between_trials_sd: float) -> float:
-    """Log-likelihood of what was published, by one run; its sampling error counts as uncertainty."""
-    known = n > 0
-    e, m = np.where(known, estimates, 0.5), np.where(known, n, 1.0)
-    had, had_not = e * m + 0.5, (1 - e) * m + 0.5
-    with np.errstate(invalid="ignore", divide="ignore"):  # of medians
-        scale = np.where(data.is_share, np.log(had / had_not), e)
-        error = np.where(data.is_share, np.sqrt(1 / had + 1 / had_not), 1 / np.sqrt(m))
-    sd = np.where(known, np.hypot(error, between_trials_sd), np.inf)
-    return float(log_likelihood(scale[None], sd, data).sum())

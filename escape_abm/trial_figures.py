@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -14,10 +15,20 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from escape_abm.analysis import read, readings
+from escape_abm.analysis import draws_of, measure, readings
 from escape_abm.endpoints import ANTIGEN_NEGATIVE, ANTIGEN_POSITIVE
-from escape_abm.figures import BLACK, BLUE, MECHANISM_STYLE, RELAPSE_STYLE, STYLE, VERMILION, canvas, month_ticks
-from escape_abm.settings import DAYS_PER_MONTH, MEDIANS, Published
+from escape_abm.figures import (
+    BLACK,
+    BLUE,
+    MECHANISM_STYLE,
+    RELAPSE_STYLE,
+    STYLE,
+    VERMILION,
+    canvas,
+    month_ticks,
+    whiskers,
+)
+from escape_abm.settings import DAYS_PER_MONTH, MEDIANS, Published, Trial
 from escape_abm.survival import percent
 
 ENDPOINT_NAMES = {
@@ -87,6 +98,12 @@ def _row_name(line: Any) -> str:
     return f"{name}{month}{who}"
 
 
+RELAPSE_MARKER = {
+    "cumulative_incidence_antigen_positive": "s",
+    "cumulative_incidence_antigen_negative": "^",
+    "cumulative_incidence_lineage_switch": "D",
+    "cumulative_incidence_relapse": "o",
+}
 CURVES = {
     "overall_survival": (BLACK, "-"),
     "event_free_survival": (BLUE, "--"),
@@ -125,6 +142,52 @@ def trial_curves(curves: pd.DataFrame, published: Sequence[Published], label: st
         axes[0, 0].set_ylabel("Patients")
         figure.suptitle(f"{label}: simulated trials of that size (median, 95 %) and published points", fontsize=8.5)
     return figure, curves
+
+
+def relapse_in_trials(trials: Sequence[tuple[Trial, pd.DataFrame]]) -> tuple[Figure, pd.DataFrame]:
+    """Small multiples: relapse by kind in trials of their size (median, 95 %), with what each trial published.
+
+    Args:
+        trials: Each trial with its lines of `comparison.curves`.
+    """
+    columns = 2 if len(trials) in (2, 4) else min(3, len(trials))
+    rows = -(-len(trials) // columns)
+    kinds: dict[str, tuple[str, Any, str]] = {
+        f"cumulative_incidence_{k.replace('-', '_').replace(' ', '_')}": v for k, v in RELAPSE_STYLE.items()
+    }
+    kinds["cumulative_incidence_relapse"] = (BLACK, (0, (1, 1)), "any relapse")
+    tables = []
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(1.8 * rows + 0.9, rows, columns, sharey=True)
+        for ax, (trial, curves) in zip(axes.flat, trials, strict=False):
+            points = [p for p in trial.published if p.endpoint in kinds and p.stratum == "all" and not p.not_compared]
+            told = [endpoint for endpoint in kinds if any(p.endpoint == endpoint for p in points)]
+            for endpoint in told:
+                colour, dashes, _ = kinds[endpoint]
+                line = curves[curves["endpoint"] == endpoint]
+                tables.append(line.assign(trial=trial.name))
+                ax.plot(line["month"], line["median"], color=colour, linestyle=dashes, linewidth=1.4)
+                ax.fill_between(line["month"], line["lower"], line["upper"], color=colour, alpha=0.13, linewidth=0)
+            for point in points:
+                ax.errorbar(
+                    point.month or math.nan, point.estimate, yerr=whiskers(point), fmt=RELAPSE_MARKER[point.endpoint],
+                    color=kinds[point.endpoint][0], markersize=5, markeredgecolor="white", markeredgewidth=0.6,
+                    capsize=2, clip_on=False, zorder=5,
+                )  # fmt: skip
+            name, _, rest = trial.label.partition(" (")
+            ax.set_title(f"{name}\n{rest.removesuffix(')')}", loc="left", fontsize=7.5)
+            ax.set(ylim=(0, 1), xlim=(0, float(curves["month"].max())), xlabel="Months from infusion")
+            ax.xaxis.set_major_locator(month_ticks(float(curves["month"].max())))
+            ax.yaxis.set_major_formatter(PercentFormatter(1))
+        for ax in axes.flat[len(trials) :]:
+            ax.set_visible(False)
+        figure.supylabel("Relapse of patients in CR", fontsize=8)
+        handles = [
+            Line2D([], [], color=colour, linestyle=dashes, marker=RELAPSE_MARKER[e], markeredgecolor="white")
+            for e, (colour, dashes, _) in kinds.items()
+        ]
+        figure.legend(handles, [k[2] for k in kinds.values()], loc="outside upper center", ncols=4, frameon=False)
+    return figure, pd.concat(tables, ignore_index=True)[["trial", "endpoint", "month", "median", "lower", "upper"]]
 
 
 def prevented(table: pd.DataFrame, labels: dict[str, str], reference: str) -> tuple[Figure, pd.DataFrame]:
@@ -189,30 +252,42 @@ def relapse_against(patients: pd.DataFrame, key: str, months: float) -> tuple[Fi
     return figure, table
 
 
-def relapse_map(patients: pd.DataFrame, keys: list[str], months: float) -> tuple[Figure, pd.DataFrame]:
+def relapse_map(
+    patients: pd.DataFrame, keys: list[str], months: float, names: Mapping[str, str] | None = None
+) -> tuple[Figure, pd.DataFrame]:
     """Antigen-negative and antigen-positive relapse of patients in CR over two swept parameters.
 
     Args:
         patients: Patients of all jobs under the product of each; `keys` are two of the columns.
         keys: The parameter of the rows and that of the columns.
         months: At which cumulative incidence is read.
+        names: What a reader calls these parameters, with units; otherwise the ends of their paths.
     """
     table = _relapse_by(patients, keys, months)
     most = float(table["estimate"].max())
+    rows, columns = table[keys[0]].unique(), table[keys[1]].unique()
     with mpl.rc_context(STYLE):
-        rows = table[keys[0]].nunique()
-        figure, axes = canvas(max(2.7, 1.4 + 0.33 * rows), 1, 2, sharey=True)
+        figure, axes = canvas(max(2.7, 1.4 + 0.33 * len(rows)), 1, 2, sharey=True)
         for ax, kind in zip(axes.flat, (ANTIGEN_NEGATIVE, ANTIGEN_POSITIVE), strict=True):
-            wide: Any = table[table["kind"] == kind].pivot(index=keys[0], columns=keys[1], values="estimate")
+            mine = table[table["kind"] == kind]
+            wide: Any = mine.pivot(index=keys[0], columns=keys[1], values="estimate").reindex(rows, columns=columns)
             image = ax.imshow(wide, cmap="Blues", vmin=0, vmax=most, aspect="auto", origin="lower")
-            for (y, x), value in np.ndenumerate(wide.to_numpy(dtype=float)):
-                color = "white" if value > 0.6 * most else BLACK
-                ax.text(x, y, percent(value) if np.isfinite(value) else "-", ha="center", va="center", color=color)
-            ax.set_xticks(range(wide.shape[1]), [_value(v) for v in wide.columns])
-            ax.set_yticks(range(wide.shape[0]), [_value(v) for v in wide.index])
-            ax.set(title=f"{kind} relapse", xlabel=_ending(keys[1]))
+            for line in mine.itertuples(index=False):
+                value, lower, upper = line[3:6]
+                x, y = list(columns).index(line[1]), list(rows).index(line[0])
+                ink = {"ha": "center", "color": "white" if value > 0.6 * most else BLACK}
+                if not np.isfinite(value):
+                    ax.text(x, y, "-", va="center", **ink)
+                elif len(columns) > 6:
+                    ax.text(x, y, percent(value), va="center", **ink)
+                else:
+                    ax.text(x, y - 0.02, percent(value), va="bottom", **ink)
+                    ax.text(x, y - 0.08, f"{percent(lower)}–{percent(upper)}", va="top", fontsize=5.5, **ink)
+            ax.set_xticks(range(len(columns)), [_value(v) for v in columns])
+            ax.set_yticks(range(len(rows)), [_value(v) for v in rows])
+            ax.set(title=f"{kind} relapse", xlabel=(names or {}).get(keys[1], _ending(keys[1])))
             ax.tick_params(length=0)
-        axes.flat[0].set_ylabel(_ending(keys[0]))
+        axes.flat[0].set_ylabel((names or {}).get(keys[0], _ending(keys[0])))
         bar = figure.colorbar(image, ax=axes, pad=0.01)
         bar.set_label(f"% of CR, {months:g} months")
         bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=""))
@@ -226,7 +301,8 @@ def _relapse_by(patients: pd.DataFrame, keys: list[str], months: float) -> pd.Da
     for values, group in patients.groupby(keys, sort=ordered):
         every = readings(group)
         for kind in (ANTIGEN_NEGATIVE, ANTIGEN_POSITIVE):
-            found = read(every[f"cumulative_incidence_{kind.replace('-', '_')}"], months * DAYS_PER_MONTH)
+            reading = every[f"cumulative_incidence_{kind.replace('-', '_')}"]
+            [(found, _)] = measure(reading, [months * DAYS_PER_MONTH], draws_of(group))
             lines.append((*values, kind, *found[:4]))
     return pd.DataFrame(lines, columns=[*keys, "kind", "estimate", "lower", "upper", "n"])
 

@@ -27,7 +27,11 @@ def calibrate(settings: Settings, run: Run) -> None:
         find(settings, run)
     if not run.quiet:
         report.where(
-            run.folder, "figures/parameters.png first; to use it: --config-dir RESULTS/conf biology=found clinic=found"
+            run.folder,
+            ("figures/parameters.png", "first: what was learnt of each parameter"),
+            ("figures/left_out.png", "each trial, predicted from the others"),
+            ("parameters.csv", "prior and posterior of each parameter"),
+            ("conf", f"to use it: --config-dir {run.folder}/conf biology=found clinic=found"),
         )
 
 
@@ -38,7 +42,7 @@ def find(settings: Settings, run: Run) -> None:
     trials = trials_of(settings)
     assert settings.calibration is not None
     how = settings.calibration
-    with run.progress("runs of all trials", sum(how.waves) + how.confirmed) as advance:
+    with run.progress("runs of all trials", sum(how.waves)) as advance:
         found = calibration.calibrate(settings, trials, run.kept, advance)
     with run.progress("trials left out", len(trials)) as advance:
         left_out = calibration.leave_one_out(settings, found, advance)

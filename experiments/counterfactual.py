@@ -41,7 +41,11 @@ def counterfactual(settings: Settings, run: Run) -> None:
     if not run.quiet:
         report.show_prevented(table, labels, first)
         report.where(
-            run.folder, "figures/prevented.png first; prevented.csv, tell_apart.csv and small_trials.csv for numbers"
+            run.folder,
+            ("figures/prevented.png", "first: relapses that another product would have prevented"),
+            ("prevented.csv", "the same, by kind of relapse"),
+            ("tell_apart.csv", "which products this trial could have told apart"),
+            ("small_trials.csv", "what a trial of a size can see of antigen-negative relapse"),
         )
 
 

@@ -25,7 +25,12 @@ def watch(settings: Settings, run: Run) -> None:
     if not run.finished:
         film(settings, run)
     if not run.quiet:
-        report.where(run.folder, "figures/marrow.gif first; courses.parquet for the numbers")
+        report.where(
+            run.folder,
+            ("figures/marrow.gif", "first: the film"),
+            ("figures", "stills"),
+            ("courses.parquet", "cells day by day"),
+        )
 
 
 def film(settings: Settings, run: Run) -> None:

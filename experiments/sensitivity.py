@@ -22,7 +22,12 @@ def decide(settings: Settings, run: Run) -> None:
     if not run.finished:
         find(settings, run)
     if not run.quiet:
-        report.where(run.folder, "figures/sensitivity.png first; sensitivity.csv for every index")
+        report.where(
+            run.folder,
+            ("figures/sensitivity.png", "first: which parameter decides which relapse"),
+            ("figures/tornado.png", "how far, and in which direction"),
+            ("sensitivity.csv", "every index"),
+        )
 
 
 def find(settings: Settings, run: Run) -> None:

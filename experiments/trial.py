@@ -24,6 +24,12 @@ CURVES = (
     "cumulative_incidence_antigen_positive",
 )
 
+LOOKS = (
+    ("figures/forest.png", "first: what was published, beside simulated trials of that size"),
+    ("figures/curves.png", "survival and relapse over time"),
+    ("comparison.csv", "every published figure, or why it is not compared"),
+)
+
 
 def beside(settings: Settings, run: Run) -> None:
     """Simulate, compare, draw, write, and say where it is."""
@@ -35,12 +41,13 @@ def beside(settings: Settings, run: Run) -> None:
     trial = settings.trial
     result = run.trial(f"virtual patients of {trial.name}")
     rng = np.random.default_rng([settings.seed, 1])
-    table = comparison.compare(result.patients, trial, rng)
+    unexplained = settings.clinic.between_trials_sd
+    table = comparison.compare(result.patients, trial, rng, unexplained)
     pictures = {}
     if run.pictures:
         from escape_abm import figures, trial_figures
 
-        lines = comparison.curves(result.patients, trial, CURVES, rng)
+        lines = comparison.curves(result.patients, trial, CURVES, rng, unexplained)
         pictures["curves"] = trial_figures.trial_curves(lines, trial.published, trial.label)
         if table["inside"].notna().any():
             pictures["forest"] = trial_figures.forest(table, {trial.name: trial.label})
@@ -49,7 +56,7 @@ def beside(settings: Settings, run: Run) -> None:
     run.write({"comparison.csv": table, **result.files()}, pictures)
     if not run.quiet:
         report.show_comparison(table, trial.label)
-        report.where(run.folder, "figures/forest.png first; comparison.csv for every published figure")
+        report.where(run.folder, *LOOKS)
 
 
 def check(settings: Settings) -> None:
@@ -85,7 +92,7 @@ def gather(folder: Path, jobs: list[tuple[Settings, Path]]) -> None:
     figures.stamp(forest[0], about)
     results.write_tables(folder, {"comparison.csv": table}, {"forest": forest})
     report.show_inside(table)
-    report.where(folder, "figures/forest.png first; comparison.csv for every published figure")
+    report.where(folder, *LOOKS)
 
 
 if __name__ == "__main__":

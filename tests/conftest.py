@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import runpy
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 
 from escape_abm import compose
 from escape_abm.clinic import Clinic
@@ -13,11 +18,43 @@ from escape_abm.products import Product
 from escape_abm.regimen import Regimen
 from escape_abm.settings import Settings
 
+SLOWEST_FIRST = (
+    "test_engines", "test_sweeps", "test_verification", "test_events", "test_tick", "test_trial", "test_calibration",
+    "test_memory", "test_survival",
+)  # fmt: skip
+"""Files that take long: begun first, so that at the end no worker waits for another's long file."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order files; each is run by one worker (`--dist loadfile`), so that runs which its tests share are made once."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    rank = {name: i for i, name in enumerate(SLOWEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
 
 @pytest.fixture(scope="session")
 def settings() -> Settings:
     """All default products on the default cohort, without the trial's own choices."""
     return compose(["trial=none"])
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Runs a script of experiments/ in this process, in an empty folder; gives what it says when it stops early."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(name: str, *words: str) -> str:
+        script = str(Path(__file__).parents[1] / "experiments" / f"{name}.py")
+        GlobalHydra.instance().clear()
+        monkeypatch.setattr(sys, "argv", [script, *words])
+        try:
+            runpy.run_path(script, run_name="__main__")
+        except SystemExit as stopped:
+            return str(stopped.code)
+        return ""
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -33,13 +33,14 @@ def patients() -> pd.DataFrame:
 
 def test_weights_count_as_repeated_patients(patients: pd.DataFrame) -> None:
     """Every endpoint at three times: the weighted estimate is that of the table with patients repeated."""
-    drawn = resample(patients, Trial(follow_up=FOLLOW_UP), 25, np.random.default_rng(1))
-    compared = 0
+    rng = np.random.default_rng(1)
+    drawn = resample(patients, Trial(size=25, follow_up=FOLLOW_UP), rng)
+    weights, compared = rng.multinomial(25, np.full(len(drawn.patients), 1 / len(drawn.patients)), size=6), 0
     for name, reading in readings(drawn.patients).items():
         for day in (60.0, 150.0, 300.0):
-            by_weight = weighted(reading, drawn.weights[:6], day)
-            for w, found in zip(drawn.weights[:6], by_weight, strict=True):
-                repeated = drawn.patients.loc[np.repeat(np.arange(w.size), w.astype(int))].reset_index(drop=True)
+            by_weight = weighted(reading, weights.astype(float), day)
+            for w, found in zip(weights, by_weight, strict=True):
+                repeated = drawn.patients.loc[np.repeat(np.arange(w.size), w)].reset_index(drop=True)
                 expected = read(readings(repeated)[name], day).estimate
                 assert found == pytest.approx(expected, rel=1e-9, abs=1e-9, nan_ok=True), (name, day)
                 compared += math.isfinite(expected)
@@ -73,6 +74,23 @@ def test_a_trial_of_the_same_law_is_inside(patients: pd.DataFrame) -> None:
     hits, shifted = np.array(inside, dtype=bool).sum(axis=0)
     assert stats.binom.sf(60 - hits - 1, 60, 0.06) > FALSE_ALARM  # at most 6 % outside: ties count as inside
     assert shifted < 10
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("sd", [0.0, 0.6])
+def test_trials_that_differ_are_inside_if_it_is_said(patients: pd.DataFrame, sd: float) -> None:
+    """Trials whose odds differ (0.6, logit) lie inside intervals that hold it, and often outside others."""
+    rng, n = np.random.default_rng(6), 300
+    real, share = Trial(name="x", size=n), read(readings(patients)["event_free_survival"], 12 * DAYS_PER_MONTH).estimate
+    odds = share / (1 - share) * np.exp(0.6 * rng.standard_normal(120))
+    found = rng.binomial(n, odds / (1 + odds)) / n
+    points = tuple(_point("event_free_survival", 12, v) for v in found)
+    table = compare(patients, real.model_copy(update={"published": points}), rng, sd)
+    inside = int(table["inside"].sum())
+    if sd:
+        assert stats.binom.sf(120 - inside - 1, 120, 0.06) > FALSE_ALARM
+    else:
+        assert inside < 90
 
 
 def _point(endpoint: str, month: float | None, estimate: float, **more: object) -> Published:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,17 +13,27 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "escape_abm"
 # Data flows one way: a module imports only from its left.
 ORDER = (
-    "interrupt", "parameters", "products", "regimen", "clinic", "cohort", "settings", "states", "law", "counts",
-    "cells", "marrow", "engines", "leukaemia", "simulation", "endpoints", "survival", "analysis", "comparison",
-    "kept", "trial", "targets", "emulator", "calibration", "sensitivity", "figures", "trial_figures", "fit_figures",
-    "bedside", "micrograph", "report", "identity", "results", "runs", "designs", "executors", "sweep", "config",
-    "choices", "dashboard", "__main__",
+    "interrupt", "exact", "parameters", "products", "regimen", "clinic", "cohort", "settings", "states", "law",
+    "counts", "cells", "marrow", "engines", "leukaemia", "simulation", "endpoints", "survival", "analysis",
+    "comparison", "kept", "trial", "targets", "emulator", "calibration", "branching", "sensitivity", "figures",
+    "trial_figures", "fit_figures", "check_figures", "diagrams", "bedside", "micrograph", "report", "identity",
+    "results", "runs", "designs", "executors", "sweep", "usage", "config", "gallery", "choices", "dashboard", "__main__",
 )  # fmt: skip
+PICTURES = {
+    "figures", "trial_figures", "fit_figures", "check_figures", "diagrams", "gallery", "micrograph", "results", "runs",
+    "dashboard",
+}  # fmt: skip
 MODULES = sorted(p.stem for p in PACKAGE.glob("*.py") if p.stem != "__init__")
 
 
+@cache
+def tree_of(module: str) -> ast.Module:
+    return ast.parse((PACKAGE / f"{module}.py").read_text())
+
+
+@cache
 def imports(module: str) -> set[str]:
-    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
+    tree = tree_of(module)
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -49,7 +60,7 @@ def test_imports_go_one_way(module: str) -> None:
     [
         ("hydra", {"config"}),
         ("omegaconf", {"config"}),
-        ("matplotlib", {"figures", "trial_figures", "fit_figures", "micrograph", "results", "runs", "dashboard"}),
+        ("matplotlib", PICTURES),
         ("seaborn", {"figures", "trial_figures"}),
         ("rich", {"report"}),
         ("joblib", {"trial", "calibration", "emulator"}),
@@ -111,7 +122,7 @@ def test_the_law_is_part_of_the_cache_key() -> None:
 def test_nothing_that_calls_the_law_is_cached_on_its_own() -> None:
     """numba's cache of a function sees only its own file: a caller of the law must be compiled with the kernel."""
     for module in ("counts", "cells", "marrow"):
-        for node in ast.parse((PACKAGE / f"{module}.py").read_text()).body:
+        for node in tree_of(module).body:
             if isinstance(node, ast.FunctionDef):
                 calls_law = any(isinstance(n, ast.Name) and n.id == "law" for s in node.body for n in ast.walk(s))
                 cached = any("cache" in ast.dump(d) for d in node.decorator_list)
@@ -132,7 +143,7 @@ def test_functions_stay_readable(module: str) -> None:
     """No file over 600 lines; no function over 75 (the kernel and the table of rates are the longest)."""
     text = (PACKAGE / f"{module}.py").read_text()
     assert len(text.splitlines()) <= 600
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.FunctionDef) and node.name != "_compile":
             first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
             assert (node.end_lineno or 0) - first.lineno <= 75, f"{module}.{node.name}"

@@ -110,7 +110,7 @@ def test_one_bad_job(troubled: Any, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "RuntimeError: trouble with seed 7" in (bad / "error.txt").read_text()
     assert "Traceback" in (bad / "error.txt").read_text()
     assert "seed: 7" in (bad / ".hydra" / "config.yaml").read_text()
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     last = said.strip().splitlines()[-1]
     assert "job 7 " in last
     assert "seed=7" in last
@@ -335,8 +335,8 @@ def test_a_killed_sweep_goes_on_and_no_byte_differs(kills: Any, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_workers_order_and_kills_move_no_byte(kills: Any, tmp_path: Path) -> None:
-    """`benchmarks/kills.py` does the same with 50 configurations, eight ways each."""
-    kills.check_orders(tmp_path, configs=5)
+    """Four ways that hold every pair; `benchmarks/kills.py` does the same with 50 configurations, eight ways each."""
+    kills.check_orders(tmp_path, configs=5, half=True)
 
 
 @pytest.mark.slow

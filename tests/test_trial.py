@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -247,6 +248,7 @@ def test_a_closed_route_is_never_taken_and_an_open_one_is(
     assert reached(every - {route})  # it alone
 
 
+@cache  # the same patients without a change stand beside many changes
 def _patients(*overrides: str, size: int = 120) -> pd.DataFrame:
     """Patients of one product on the default cohort, in this process."""
     base = ["trial=none", "comparators=none", f"cohort.size={size}", "trajectories.patients=0", "workers=1"]

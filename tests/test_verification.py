@@ -23,7 +23,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import stats
 
-from escape_abm import counts, engines, law
+from escape_abm import counts, engines, exact, law
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import Patient
 from escape_abm.leukaemia import grow_leukaemia
@@ -33,7 +33,6 @@ from escape_abm.regimen import Regimen
 from escape_abm.settings import Engine
 from escape_abm.simulation import Trajectory, simulate
 from escape_abm.states import B_LINEAGE, MARROW, MYELOID, SANCTUARY, alphabet_of, founder
-from tests import exact
 
 FALSE_ALARM = 1e-4
 """Chance that a statistical test fails although the engine is right."""

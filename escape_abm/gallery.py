@@ -1,0 +1,385 @@
+"""Figures by name: which stored run each is drawn from, made if there is none, and what draws it.
+
+A figure is a file in `conf/figure/`. Its run is a command line of an experiment; the run's name (`identity`) says
+whether it is stored already, so a figure drawn again has the same numbers.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shlex
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from escape_abm import check_figures, comparison, diagrams, figures, fit_figures, report, trial_figures
+from escape_abm.config import ask, compose, conf_dir
+from escape_abm.identity import Experiment, Index
+from escape_abm.parameters import InputError, Section, check, suggest
+from escape_abm.results import held, storage
+from escape_abm.settings import Settings
+from escape_abm.states import alphabet_of
+from escape_abm.sweep import Planned, do_jobs
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    Picture = tuple[Figure, pd.DataFrame]
+
+EXPERIMENTS = {
+    "calibrate": ("calibrate", "calibrate"),
+    "compare_products": ("compare", "config"),
+    "counterfactual": ("counterfactual", "config"),
+    "marrow": ("watch", "marrow"),
+    "sensitivity": ("decide", "sensitivity"),
+    "theory": ("theory", "theory"),
+    "trial": ("beside", "published"),
+}
+"""Task and configuration of each script that a figure may ask."""
+EVERY_DAYS = 3
+"""Of courses, so that tables stay small."""
+RELAPSES = ("relapse", "relapse_antigen_negative", "relapse_antigen_positive", "relapse_lineage_switch")
+
+
+class FigureConfig(Section):
+    """One file of `conf/figure/`."""
+
+    caption: str
+    """What it shows, for docs/figures.md."""
+    run: str = ""
+    """What it is drawn from, as a reader would type it after `python`; without: from the code, or from `table`."""
+    draw: str = ""
+    """The function here that draws it."""
+    options: dict[str, Any] = {}
+    """Arguments of that function."""
+    of: str = "virtual patients"
+    """What the size of the cohort counts, for the line at the foot."""
+    small: str = ""
+    """Words that replace words of `run` where its numbers are only checked."""
+    copies: str = ""
+    """A picture that the run itself drew, relative to its folder and without ending, in place of `draw`."""
+    optional: bool = False
+    """Drawn only from a run that is there: it takes too long to make on the way."""
+    made_by: str = ""
+    """The command of a picture (or of the table in `options`) that is measured, not drawn here."""
+
+
+class Made(NamedTuple):
+    """A run that is there."""
+
+    settings: Settings
+    folder: Path
+    values: dict[str, Any]
+    """Of the swept parameters."""
+
+    @property
+    def patients(self) -> pd.DataFrame:
+        """Its table of patients."""
+        return pd.read_parquet(self.folder / "patients.parquet")
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Products by name."""
+        return {arm.name: arm.label for arm in self.settings.arms}
+
+
+# ---------------------------------------------------------------------------------------------------- what there is
+
+
+def names() -> list[str]:
+    """Every figure, in the order in which they tell the story (`conf/figure/all.yaml`)."""
+    listed: list[str] = _file("all")["names"]
+    return listed
+
+
+def figure_config(name: str) -> FigureConfig:
+    """The file of a figure.
+
+    Raises:
+        InputError: there is none; the nearest name is said.
+    """
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=1, cutoff=0)[0]
+        raise InputError(f"figure={name}: no such figure. Did you mean {near!r}? Figures: {', '.join(names())}")
+    return checked(name, _file(name))
+
+
+def _file(name: str) -> dict[str, Any]:
+    data: dict[str, Any] = yaml.safe_load(Path(conf_dir(), "figure", f"{name}.yaml").read_text(encoding="utf-8"))
+    return data
+
+
+def checked(name: str, data: dict[str, Any]) -> FigureConfig:
+    """A figure's configuration, checked.
+
+    Raises:
+        InputError: it breaks a rule.
+    """
+    config = check(FigureConfig, data, f"figure={name}")
+    if config.draw and config.draw not in PAINTERS:
+        raise InputError(f"figure={name}: draw={config.draw!r} is unknown. {suggest(config.draw, tuple(PAINTERS))}")
+    if not (config.draw or config.copies or config.made_by):
+        raise InputError(f"figure={name}: has none of draw, copies and made_by")
+    return config
+
+
+def command_of(run: str, small: str = "") -> list[str]:
+    """The words of a run's command; those of `small` replace words with the same key."""
+    words = {w.partition("=")[0]: w for w in shlex.split(run)}
+    return list((words | {w.partition("=")[0]: w for w in shlex.split(small)}).values())
+
+
+def stored(words: Sequence[str], make: bool = True, pictures: bool = False) -> list[Made]:
+    """The runs of a command: found by what they are, else made.
+
+    Args:
+        words: The script, `-m` for a sweep, and its overrides.
+        make: Whether to make what is missing.
+        pictures: Whether its own pictures are wanted too.
+
+    Returns:
+        A run for each job; none if one is missing and is not to be made.
+
+    Raises:
+        InputError: the command cannot be read, or a run failed.
+    """
+    script, *rest = words
+    task, config_name = EXPERIMENTS[Path(script).stem]
+    experiment = Experiment(Path(script).stem, Path(conf_dir()).parent / script, task)
+    wanted = ask(experiment, [w for w in rest if w != "-m"], config_name, "-m" in rest)
+    assert wanted.root is not None
+    index, out = Index([wanted.root]), []
+    for job in wanted.jobs:
+        with held(wanted.root):  # two that start together find the same folder
+            there = index.look(job.identity, pictures)
+            new = wanted.folder.with_name(f"{wanted.folder.name.removesuffix('_sweep')}_{job.identity.name}")
+            folder = there.finished or there.unfinished or new
+            if there.finished is None and make:
+                with storage(folder):
+                    folder.mkdir(parents=True, exist_ok=True)
+        if there.finished is None:
+            if not make:
+                return []
+            report.say(f"  {shlex.join(job.overrides) or 'default'}: {folder}")
+            planned = Planned(job, folder, "missing", earlier=there.same)
+            [outcome] = do_jobs(experiment, pictures, job.settings.workers or os.cpu_count() or 1, [planned])
+            if outcome.status == "failed":
+                raise InputError(f"python {shlex.join(words)}: {outcome.error}\nerror.txt is in {folder}")
+        out.append(Made(job.settings, folder, job.values))
+    return out
+
+
+# ------------------------------------------------------------------------------------------------------------ drawing
+
+
+class Gallery:
+    """A folder of figures; several that are drawn from one run look for it once."""
+
+    def __init__(self, into: Path, *, small: bool = False, workers: int | None = None) -> None:
+        """Nothing is written yet; small: the tables alone, of small runs."""
+        self.into, self.small, self.workers = into, small, workers
+        self._runs: dict[tuple[str, ...], list[Made]] = {}
+
+    def draw(self, name: str, config: FigureConfig) -> str:
+        """Draw a figure as PNG and SVG with its table as CSV.
+
+        A picture that is measured elsewhere is left alone, and so is an optional one whose run is not stored.
+
+        Returns:
+            What became of it, in words.
+
+        Raises:
+            InputError: its run failed.
+        """
+        if config.made_by and not config.draw:
+            return f"made by: {config.made_by}"
+        table = config.options.get("table")
+        if table is not None and not Path(conf_dir()).parent.joinpath(table).exists():
+            return f"missing: {table} is not there. First: {config.made_by}"
+        if self.small and config.optional:
+            return "left out: its run is not made on the way"
+        runs = self._made(config) if config.run else []
+        if config.run and not runs:
+            return f"missing: its run is not stored. First: python {config.run}"
+        with storage(self.into):
+            self.into.mkdir(parents=True, exist_ok=True)
+            if config.copies:
+                return self._copy(name, runs[0].folder, config.copies)
+            figure, numbers = PAINTERS[config.draw](runs, **config.options)
+            numbers.to_csv(self.into / f"{name}.csv", index=False)
+            if self.small:
+                return str(self.into / f"{name}.csv")
+            if runs:
+                who = f"{sum(run.settings.cohort.size for run in runs)} {config.of}"
+                figures.stamp(figure, report.about(runs[0].settings, who))
+            figures.save(figure, self.into / name)
+        return str(self.into / f"{name}.png")
+
+    def _made(self, config: FigureConfig) -> list[Made]:
+        words = command_of(config.run, config.small if self.small else "")
+        if self.workers is not None:
+            words.append(f"workers={self.workers}")
+        if tuple(words) not in self._runs:
+            self._runs[tuple(words)] = stored(words, make=not config.optional, pictures=bool(config.copies))
+        return self._runs[tuple(words)]
+
+    def _copy(self, name: str, folder: Path, picture: str) -> str:
+        files = sorted(folder.glob(f"{picture}.*"))
+        for file in files:
+            shutil.copyfile(file, self.into / f"{name}{file.suffix}")
+        return ", ".join(str(self.into / f"{name}{file.suffix}") for file in files)
+
+
+def _law(_: list[Made]) -> Picture:
+    return diagrams.law(alphabet_of(compose().biology))
+
+
+def _theory(runs: list[Made]) -> Picture:
+    return check_figures.laws(pd.read_csv(runs[0].folder / "theory.csv", keep_default_na=False))
+
+
+def _outcomes(runs: list[Made]) -> Picture:
+    return figures.outcomes_by_product(runs[0].patients, runs[0].labels, runs[0].settings.follow_up_months)
+
+
+def _relapse(runs: list[Made]) -> Picture:
+    return figures.relapse_by_product(runs[0].patients, runs[0].labels, runs[0].settings.follow_up_months)
+
+
+def _mechanisms(runs: list[Made]) -> Picture:
+    return figures.mechanisms_by_product(runs[0].patients, runs[0].labels)
+
+
+def _by_product(runs: list[Made]) -> Picture:
+    summary = pd.read_csv(runs[0].folder / "summary.csv")
+    return fit_figures.relapse_of_products(summary, runs[0].labels, runs[0].settings.follow_up_months)
+
+
+def _incidence(runs: list[Made]) -> Picture:
+    settings = runs[0].settings
+    months, published = settings.follow_up_months, settings.trial.published
+    return figures.incidence_by_product(runs[0].patients, runs[0].labels, months, published)
+
+
+def _in_trials(runs: list[Made]) -> Picture:
+    curves = []
+    for run in runs:
+        trial = run.settings.trial
+        endpoints = tuple(f"cumulative_incidence_{k.removeprefix('relapse_')}" for k in RELAPSES)
+        rng = np.random.default_rng([run.settings.seed, 2])
+        curves.append((trial, comparison.curves(run.patients, trial, endpoints, rng)))
+    return trial_figures.relapse_in_trials(curves)
+
+
+def _forest(runs: list[Made]) -> Picture:
+    table = pd.concat([pd.read_csv(run.folder / "comparison.csv") for run in runs], ignore_index=True)
+    table["inside"] = table["inside"].astype("boolean")
+    return trial_figures.forest(table, {run.settings.trial.name: run.settings.trial.label for run in runs})
+
+
+def _flow(runs: list[Made]) -> Picture:
+    return diagrams.relapse_flow(runs[0].patients, runs[0].labels)
+
+
+def _map(runs: list[Made], names: dict[str, str]) -> Picture:
+    tables = [run.patients.assign(**run.values) for run in runs]
+    months = runs[0].settings.follow_up_months
+    return trial_figures.relapse_map(pd.concat(tables, ignore_index=True), list(names), months, names)
+
+
+def _courses(runs: list[Made], patients: int, products: int) -> Picture:
+    clinic = runs[0].settings.sampled().clinic
+    lines = {"5 % blasts": clinic.marrow_cells(0.05), "MRD 1e-4": clinic.marrow_cells(1e-4)}
+    courses = pd.read_parquet(runs[0].folder / "trajectories.parquet")
+    last = courses.groupby(["patient", "arm"])["day"].transform("max")
+    courses = courses[(courses["day"] % EVERY_DAYS == 0) | (courses["day"] == last)]
+    return figures.courses(courses, runs[0].patients, runs[0].labels, lines, patients, products)
+
+
+def _prevented(runs: list[Made]) -> Picture:
+    table = pd.read_csv(runs[0].folder / "prevented.csv")
+    return trial_figures.prevented(table, runs[0].labels, runs[0].settings.product.name)
+
+
+def _speed(_: list[Made], table: str, peers: dict[str, str]) -> Picture:
+    """Ratios within one run of the benchmark: the peer's time over ours, patient by patient."""
+    times = pd.read_csv(Path(conf_dir()).parent / table)
+    products = Path(conf_dir(), "product")
+    labels = {name: yaml.safe_load((products / f"{name}.yaml").read_text())["label"] for name in set(times["product"])}
+    lines = []
+    for peer, column in peers.items():
+        for product, its in times.groupby("product", sort=False):
+            ratio = its[column] / its["whole_year_ms"]
+            lines.append((labels[product], peer, *np.percentile(ratio, [10, 50, 90]), len(its)))
+    return check_figures.speed(pd.DataFrame(lines, columns=["what", "peer", "lower", "estimate", "upper", "n"]))
+
+
+PAINTERS: dict[str, Callable[..., Picture]] = {
+    "law": _law,
+    "theory": _theory,
+    "outcomes": _outcomes,
+    "relapse": _relapse,
+    "mechanisms": _mechanisms,
+    "by_product": _by_product,
+    "incidence": _incidence,
+    "in_trials": _in_trials,
+    "forest": _forest,
+    "flow": _flow,
+    "map": _map,
+    "courses": _courses,
+    "prevented": _prevented,
+    "speed": _speed,
+}
+
+
+# --------------------------------------------------------------------------------------------------------------- page
+
+
+def page(images: Path) -> str:
+    """docs/figures.md: every figure with its caption, its table and its command.
+
+    Args:
+        images: Where the pictures are, beside the page; one that is not there is said to be missing.
+    """
+    lines = [PREAMBLE]
+    for name in names():
+        config = figure_config(name)
+        lines += ["", f"## {name}", ""]
+        there = [f"{name}.{kind}" for kind in ("gif", "png") if (images / f"{name}.{kind}").exists()]
+        lines += [f"![{name.replace('_', ' ')}]({images.name}/{there[0]})" if there else "Not drawn yet."]
+        lines += ["", config.caption, ""]
+        if config.run:
+            lines.append(
+                f"Run: `python {config.run}`" + (", drawn only once it is stored." if config.optional else ".")
+            )
+        if config.made_by:
+            lines.append(f"Measured: `{config.made_by}`.")
+        if (images / f"{name}.csv").exists():
+            lines.append(f"[Numbers]({images.name}/{name}.csv).")
+    return "\n".join(lines) + "\n"
+
+
+PREAMBLE = """# Figures
+
+Written by `docs/make_tables.py` from `conf/figure/`; do not edit. A figure is a file there: the run that it is drawn
+from, what draws it, and its caption.
+
+```
+python experiments/figures.py                        # all, into outputs/figures/: PNG, SVG, and the table as CSV
+python experiments/figures.py figure=twins           # one
+python experiments/figures.py into=docs/images       # those of this page, drawn anew
+python experiments/figures.py small=true into=tests/figures   # tables of small runs, which tests compare exactly
+```
+
+A run that is stored under `outputs/` is found by what it is ([sweeps](sweeps.md)) and not made again, so a figure drawn
+anew has the same numbers; after a change of the law or of a default they are made anew. Intervals are of 95 % and hold
+the sampling of patients, not uncertainty of parameters.
+
+Colours mean the same everywhere: a colour, dash and marker for each phenotype (Okabe and Ito), a colour for each way to
+see the antigens and a marker for each product (Tol's muted scheme)."""

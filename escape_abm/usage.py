@@ -1,0 +1,225 @@
+"""The command line as a user meets it: its words and flags, told apart before anything is composed, and its help."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from escape_abm.parameters import InputError, suggest
+
+GROUPS = {
+    "trial": "a published trial: its patients, dose, product and follow-up; `none` for patients of no trial",
+    "product": "the CAR T product that is asked about",
+    "comparators": "products for the same patients; one more: +product@comparators.NAME=PRODUCT, one less: "
+    "~product@comparators.NAME",
+    "construct": "a CAR in a product: construct@product.components.COMPONENT.constructs.ANTIGEN=CHOICE",
+    "cohort": "who the patients are: burden, history, disease without an antigen",
+    "regimen": "bridging, lymphodepletion, infusions, transplant",
+    "dose": "cells for everyone, or for each kg",
+    "biology": "rates of the leukaemia, its antigens, killing and CAR T cells",
+    "clinic": "what counts as remission, relapse and detection",
+    "engine": "how the law is drawn: for all cells of a state at once, or cell by cell",
+    "sweep": "of -m: which combinations of the values",
+    "executor": "of -m: where the jobs run",
+}
+HIDDEN = ("rows",)  # where configurations start from; not for choosing
+OWN_FOLDER, MULTIRUN, QUIET = ("--config-dir", "-cd"), ("--multirun", "-m"), ("--quiet", "-q")
+HELP, VERSION = ("--help", "-h"), ("--version",)
+HYDRAS = ("--cfg", "-c", "--resolve", "--package", "-p", "--info", "-i", "--shell-completion", "-sc", "--hydra-help")
+"""Hydra's flags that show something and run nothing. Its others would go round the checks of ours."""
+FLAGS = {
+    "-m, --multirun": "a run for each value: key=a,b, key=range(1,9), key=interval(0.1,1) sweep=sobol",
+    "-q, --quiet": "say nothing but the folder of the results, and what went wrong",
+    "--config-dir FOLDER": "choices of your own beside these, as FOLDER/trial/mine.yaml: trial=mine",
+    "--cfg job": "show every key with the value that it would have, and run nothing",
+    "--version": "show the version",
+    "--shell-completion": "complete keys and choices of `python experiments/NAME.py` with the tab key, in this folder: "
+    'eval "$(python experiments/NAME.py -sc install=bash)" (or zsh; fish: -sc install=fish | source)',
+}
+WORDS = {
+    "key=value": "set a key; `--cfg job` shows all, docs/parameters.md tells what they mean",
+    "+key=value": "add a key that is not there yet",
+    "~key": "take away a key or an arm",
+    "'key=\"a, b\"'": "a value with spaces, commas or brackets: in both kinds of quotes",
+}
+KEYS = {
+    "cohort.size": "how many patients",
+    "seed": "of chance: the same seed and settings give the same bytes",
+    "follow_up_months": "how long patients are followed",
+    "workers": "processes at the same time; by default one for each core",
+    "pictures": "true or false; by default single runs draw and the jobs of a sweep do not",
+    "hydra.run.dir": "folder of the results (of -m: hydra.sweep.dir); by default a new one in outputs/",
+}
+
+LAST = (
+    "A run that was done is found again, one that was stopped goes on. Colour is for terminals, not where NO_COLOR=1 "
+    "is set. The whole traceback of an unexpected error: HYDRA_FULL_ERROR=1 before the command."
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A command line, taken apart."""
+
+    words: list[str]
+    """Overrides."""
+    own: Path | None = None
+    """Folder of the user's own choices."""
+    asked: str = ""
+    """`help`, `version` or `hydra` (a flag that Hydra answers): then nothing is run."""
+    multirun: bool = False
+    quiet: bool = False
+
+
+def read(words: Sequence[str]) -> Line:
+    """Take a command line apart.
+
+    Raises:
+        InputError: an unknown flag, a flag without its value, or a word that is no KEY=VALUE.
+    """
+    rest, plain, seen, own = list(words), [], set(), None
+    while rest:
+        word = rest.pop(0)
+        flag, equals, value = word.partition("=")
+        if not flag.startswith("-"):
+            plain.append(word)
+        elif flag in OWN_FOLDER:
+            value = value if equals else (rest.pop(0) if rest else "")
+            own = _folder(flag, value)
+        else:
+            seen.add(_flag(flag))
+    if seen & set(HELP):
+        return Line(plain, own, "help")
+    if seen & set(VERSION):
+        return Line(plain, own, "version")
+    if seen & set(HYDRAS):
+        return Line(plain, own, "hydra")
+    for i, word in enumerate(plain):
+        near = plain[i : i + (3 if plain[i + 1 : i + 2] == ["="] else 2)]
+        apart = "=" not in word and near[-1] != word and near[1].startswith("=")
+        apart |= word.endswith("=") and "=" not in near[-1]
+        if apart and re.fullmatch(r"[^\s=~+]+=[^\s=]+", "".join(near)):
+            raise InputError(f"{' '.join(near)}: no spaces around the = sign. Write {''.join(near)}")
+    for word in plain:
+        _check_word(word, own)
+    return Line(plain, own, "", bool(seen & set(MULTIRUN)), bool(seen & set(QUIET)))
+
+
+def _flag(flag: str) -> str:
+    ours = (*MULTIRUN, *QUIET, *HELP, *VERSION)
+    if flag not in (*ours, *HYDRAS):
+        known = [f for f in (*ours, *OWN_FOLDER, *HYDRAS) if f.startswith("--")]
+        near = suggest(flag, known)
+        hint = near if near.startswith("Did") else f"Flags: {', '.join(known)}."
+        raise InputError(f"{flag}: no such flag. {hint} What is set has no dashes: key=value")
+    return flag
+
+
+def _folder(flag: str, place: str) -> Path:
+    if not place or ("=" in place and not Path(place).is_dir()):
+        raise InputError(f"{flag}: which folder? Write {flag} FOLDER; it holds your own choices")
+    if not Path(place).is_dir():
+        raise InputError(f"{flag} {place}: no such folder. It holds your own choices, for example trial/mine.yaml")
+    return Path(place).resolve()
+
+
+def _check_word(word: str, own: Path | None) -> None:
+    """Refuse a word that is no override, with what it may have been meant to be."""
+    if "=" in word or word.startswith("~"):
+        return
+    if any(word.count(right) > word.count(left) for left, right in ("[]", "{}", "()")):
+        raise InputError(f"{word}: part of a value with spaces? Put the whole of KEY=VALUE in quotes")
+    every = choices(own)
+    if word in every:
+        raise InputError(f"{word}: which one? Write {word}=CHOICE. Choices of {word}: {', '.join(every[word])}")
+    groups = [group for group, found in every.items() if word in found]
+    if groups:
+        raise InputError(f"{word}: a word is KEY=VALUE. Did you mean {' or '.join(f'{g}={word}' for g in groups)}?")
+    if word in ("help", "version"):
+        raise InputError(f"{word}: write --{word}")
+    key, colon, value = word.partition(":")
+    meant = f"{key}={value}" if colon else f"{word}=VALUE"
+    raise InputError(f"{word}: a word is KEY=VALUE. Write {meant}; --help lists what can be set")
+
+
+# ---------------------------------------------------------------------------------------------------------------- help
+
+
+def choices(own: Path | None = None, conf: Path | None = None) -> dict[str, dict[str, str]]:
+    """The choices of every group and what each is: ours, then those of the user's own folder."""
+    found: dict[str, dict[str, str]] = {group: {} for group in GROUPS}
+    for folder in filter(None, (conf or conf_dir(), own)):
+        for file in sorted(folder.glob("*/*.yaml")):
+            if file.parent.name not in HIDDEN:
+                found.setdefault(file.parent.name, {})[file.stem] = _what_it_is(file.read_text(encoding="utf-8"))
+    return {group: those for group, those in found.items() if those}
+
+
+def _what_it_is(text: str) -> str:
+    """The label of a choice, or the first sentence of its comment."""
+    label = re.search(r"^ *label: (.*?)\s*(?:#.*)?$", text, re.MULTILINE)
+    if label:
+        return label.group(1).strip("'\"")
+    lines = [line for line in text.splitlines() if not line.startswith("# @package")]
+    comment = []
+    for line in lines:
+        if not line.startswith("#"):
+            break
+        comment.append(line.lstrip("# "))
+    first = re.split(r"(?<=[^\s.])[.;](?:\s|$)", " ".join(comment))[0]
+    return first if first.count("(") == first.count(")") else first.rpartition("(")[0].rstrip()
+
+
+def defaults(config_name: str, conf: Path | None = None) -> dict[str, str]:
+    """The choice of each group that an experiment takes by default."""
+    folder = conf or conf_dir()
+    plain: Any = yaml.safe_load((folder / f"{config_name}.yaml").read_text(encoding="utf-8"))
+    out: dict[str, str] = {}
+    for item in plain["defaults"]:
+        if isinstance(item, str):
+            out |= defaults(item, folder) if item != "_self_" else {}
+        else:
+            ((key, choice),) = item.items()
+            out[str(key).removeprefix("override ")] = str(choice)
+    return out
+
+
+def conf_dir() -> Path:
+    """Absolute path of conf/: inside an installed package, or beside it in a checkout."""
+    here = Path(__file__).resolve().parent
+    for place in (here / "conf", here.parent / "conf"):
+        if (place / "config.yaml").is_file():
+            return place
+    raise FileNotFoundError("conf/config.yaml was not found beside the package: install escape_abm from its repository")
+
+
+def help_text(about: str, config_name: str, own: Path | None = None, width: int = 0) -> str:
+    """What `--help` says: what the experiment asks, every group with its choices, keys, words and flags."""
+    width = width or max(60, min(shutil.get_terminal_size((120, 24)).columns, 120))
+    taken = defaults(config_name)
+    head = "GROUPS: group=choice. * is taken by default; a trial brings its own cohort, dose, product"
+    out = [about.strip(), "", *textwrap.wrap(head, width)]
+    for group, found in choices(own).items():
+        out += ["", *_entry(group, GROUPS.get(group, ""), 0, 13, width)]
+        for choice, what in found.items():
+            out += _entry(choice + (" *" if taken.get(group) == choice else ""), what, 2, 31, width)
+    for title, table in (("KEYS", KEYS), ("WORDS", WORDS), ("FLAGS", FLAGS)):
+        out += ["", title]
+        for name, what in table.items():
+            out += _entry(name, what, 2, 24, width)
+    return "\n".join([*out, "", *textwrap.wrap(LAST, width)])
+
+
+def _entry(name: str, what: str, indent: int, column: int, width: int) -> list[str]:
+    """A name and what it is, beside it, or below it if the name is long."""
+    head = " " * indent + name
+    space = " " * (column - len(head)) if len(head) < column else f"\n{' ' * column}"
+    body = textwrap.wrap(what, width - column, break_long_words=False, break_on_hyphens=False) or [""]
+    return f"{head}{space}{body[0]}".rstrip().split("\n") + [" " * column + line for line in body[1:]]

@@ -1,0 +1,38 @@
+"""Does the simulator do what exact laws of branching processes say? Cells that divide, die and lose an antigen.
+
+python experiments/theory.py [cohort.size=REPLICATES] [key=value]
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from escape_abm.config import launch
+
+if TYPE_CHECKING:
+    from escape_abm.results import Run
+    from escape_abm.settings import Settings
+
+
+def theory(settings: Settings, run: Run) -> None:
+    """Simulate each law along an axis, write, and say where it is; replicates are the patients of the cohort."""
+    # Imported here so that --help and shell completion answer at once.
+    import numpy as np
+    import pandas as pd
+
+    from escape_abm import branching, report
+
+    if not run.finished:
+        tables, rng = [], np.random.default_rng(settings.seed)
+        with run.progress("curves", branching.CURVES) as advance:
+            for table in branching.laws(settings.biology, settings.engine, settings.cohort.size, rng):
+                tables.append(table)
+                if advance is not None:
+                    advance(1)
+        run.write({"theory.csv": pd.concat(tables, ignore_index=True)}, {})
+    if not run.quiet:
+        report.where(run.folder, "theory.csv: each law beside the simulator")
+
+
+if __name__ == "__main__":
+    launch(theory, config_name="theory")
