@@ -299,8 +299,12 @@ def pages() -> dict[str, str]:
     """Every page with something of the code in it, as it should be."""
     by_hand = {place.name: place.read_text(encoding="utf-8") for place in sorted(HERE.glob("*.md"))}
     mixed = {name: filled(text) for name, text in by_hand.items() if ": begin -->" in text}
-    whole = {"parameters.md": parameters_page(), "choices.md": choices_page()}
-    return whole | {"figures.md": figures_page(HERE / "images")} | mixed
+    written = {
+        "parameters.md": parameters_page(),
+        "choices.md": choices_page(),
+        "figures.md": figures_page(HERE / "images"),
+    }
+    return written | mixed
 
 
 if __name__ == "__main__":

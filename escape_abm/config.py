@@ -86,13 +86,22 @@ def _defaults(model: type[Product] | type[Component] | type[Construct]) -> dict[
     return {name: f.get_default() for name, f in model.model_fields.items() if not f.is_required()}
 
 
-def compose(overrides: Sequence[str] = (), config_name: str = "config") -> Settings:
+def compose(
+    overrides: Sequence[str] = (), config_name: str = "config", config_dir: str | Path | None = None
+) -> Settings:
     """Settings from conf/ and these overrides, as on the command line.
+
+    Args:
+        overrides: For example `["product=tandem", "cohort.size=50"]`.
+        config_name: Primary configuration of the experiment in conf/.
+        config_dir: Folder with choices of your own, as `--config-dir` on the command line.
 
     Raises:
         InputError: an override names no known key or choice, or a value breaks a rule.
     """
     register_rows()
+    if config_dir is not None:
+        overrides = [*overrides, usage.searched(config_dir)]
     if GlobalHydra.instance().is_initialized():  # within an experiment
         return _settings(_composed(overrides, config_name).data, config_name, _own(overrides))
     with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir()):

@@ -35,6 +35,7 @@ BESIDE = frozenset(
         "usage",
         "identity",
         "results",
+        "notebook",
         "runs",
         "designs",
         "executors",

@@ -31,7 +31,7 @@ def hush(quiet: bool = True) -> None:
 
 def _console(stderr: bool = False) -> Console:
     """Colour on a terminal only, and not where NO_COLOR is set: rich sees to it."""
-    return Console(stderr=stderr, quiet=_quiet)
+    return Console(stderr=stderr, quiet=_quiet, force_jupyter=False)  # Jupyter would want widgets
 
 
 @contextmanager
@@ -84,47 +84,57 @@ def _shown(endpoint: str) -> Callable[[float], str]:
     return (lambda x: f"{x:.3g}") if endpoint in MEDIANS else percent
 
 
+def overview(result: TrialResult, settings: Settings) -> pd.DataFrame:
+    """The table of the arms as text, a row for each: % and 95 % interval; ≈ before a difference that is not told."""
+    last = months_of(settings.follow_up_months)[-1]
+    relapse, survival = f"relapse\n{last:g} mo", f"{last:g} mo"
+    columns = {
+        "CR": ("complete_remission", settings.assessment_month),
+        "MRD-\nnegative": ("mrd_negative", settings.assessment_month),
+        f"antigen-\nnegative\n{relapse}": ("cumulative_incidence_antigen_negative", last),
+        f"antigen-\npositive\n{relapse}": ("cumulative_incidence_antigen_positive", last),
+        f"lineage\nswitch\n{relapse}": ("cumulative_incidence_lineage_switch", last),
+        f"EFS\n{survival}": ("event_free_survival", last),
+        f"OS\n{survival}": ("overall_survival", last),
+    }
+    estimates = {line[:3]: Estimate(*line[3:7]) for line in result.summary.itertuples(index=False, name=None)}
+    unclear, lines = _unclear(result.contrasts), {}
+    for arm in settings.arms:
+        read = [_cell(estimates[arm.name, endpoint, month]) for endpoint, month in columns.values()]
+        lines[arm.name] = [f"≈{c}" if (arm.name, e) in unclear else c for c, e in zip(read, OF, strict=True)]
+    return pd.DataFrame.from_dict(lines, orient="index", columns=list(columns))
+
+
+def footnote(settings: Settings) -> str:
+    """What must be known to read the table of the arms."""
+    return (
+        "% and 95 % interval. Relapse: cumulative incidence in patients in CR, who differ between products. "
+        f"Others: of all patients.{uncertainty(settings)}{sample(settings)}"
+    )
+
+
 def show(result: TrialResult, settings: Settings, folder: Path) -> None:
     """Print the table of the arms, what the trial published, and where the results are."""
     console = _console()
-    months = months_of(settings.follow_up_months)
-    if months:
-        last = months[-1]
+    if months_of(settings.follow_up_months):
         table = Table(
             title=f"{settings.trial.label}: {settings.cohort.size} virtual patients under each product",
             box=box.SIMPLE_HEAD,
             padding=(0, 1, 0, 0),
             show_edge=False,
-            caption=(
-                "% and 95 % interval. Relapse: cumulative incidence in patients in CR, who differ between products. "
-                f"Others: of all patients.{uncertainty(settings)}{sample(settings)}"
-            ),
+            caption=footnote(settings),
             title_justify="left",
             caption_justify="left",
         )
         table.add_column("product", no_wrap=True)
-        relapse, survival = f"relapse\n{last:g} mo", f"{last:g} mo"
-        columns = {
-            "CR": ("complete_remission", settings.assessment_month),
-            "MRD-\nnegative": ("mrd_negative", settings.assessment_month),
-            f"antigen-\nnegative\n{relapse}": ("cumulative_incidence_antigen_negative", last),
-            f"antigen-\npositive\n{relapse}": ("cumulative_incidence_antigen_positive", last),
-            f"lineage\nswitch\n{relapse}": ("cumulative_incidence_lineage_switch", last),
-            f"EFS\n{survival}": ("event_free_survival", last),
-            f"OS\n{survival}": ("overall_survival", last),
-        }
-        for name in columns:
+        cells = overview(result, settings)
+        for name in cells.columns:
             table.add_column(name, justify="right", no_wrap=True)
-        estimates = {line[:3]: Estimate(*line[3:7]) for line in result.summary.itertuples(index=False, name=None)}
-        unclear = _unclear(result.contrasts)
-        for arm in settings.arms:
-            read = [_cell(estimates[arm.name, endpoint, month]) for endpoint, month in columns.values()]
-            table.add_row(
-                arm.name, *(f"≈{c}" if (arm.name, e) in unclear else c for c, e in zip(read, OF, strict=True))
-            )
+        for arm, line in cells.iterrows():
+            table.add_row(str(arm), *line)
         console.print(table)
-        if unclear:
-            first, n = settings.product.name, (len(settings.arms) - 1) * len(columns)
+        if unclear := _unclear(result.contrasts):
+            first, n = settings.product.name, (len(settings.arms) - 1) * len(OF)
             say(
                 f"≈ {len(unclear)} of {n} differences from {first} are smaller than their Monte Carlo error "
                 "(within_error in contrasts.csv): more patients would tell"

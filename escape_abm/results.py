@@ -126,7 +126,7 @@ class Run:
     def write(
         self,
         tables: dict[str, pd.DataFrame],
-        figures: dict[str, tuple[Figure, pd.DataFrame]],
+        figures: Mapping[str, tuple[Figure, pd.DataFrame]],
         others: Mapping[str, Callable[[Path], Any]] | None = None,
     ) -> None:
         """Write tables, figures (each with the table that it drew) and provenance; nothing if the run is finished.
@@ -199,7 +199,7 @@ def _git(*words: str) -> str | None:
 def write_tables(
     folder: Path,
     tables: dict[str, pd.DataFrame],
-    figures: dict[str, tuple[Figure, pd.DataFrame]],
+    figures: Mapping[str, tuple[Figure, pd.DataFrame]],
     others: Mapping[str, Callable[[Path], Any]] | None = None,
     last: Callable[[dict[str, str]], str] | None = None,
 ) -> None:

@@ -17,10 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from escape_abm.parameters import InputError
+from escape_abm.notebook import Picture, Result
+from escape_abm.parameters import InputError, suggest
 from escape_abm.report import about
 from escape_abm.results import PROVENANCE, digest, read_provenance, storage, write_tables
 from escape_abm.settings import Settings
+from escape_abm.trial import TrialResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,20 +57,25 @@ def join(folder: Path, lines: list[dict[str, Any]], settings: Sequence[Settings]
         others["patients.parquet"] = lambda place: pq.write_table(patients, place)
         axes = [key for key in swept if key != "seed" and 1 < jobs[key].nunique() <= 60]
         if pictures and len(axes) in (1, 2):
-            from escape_abm.figures import stamp
-            from escape_abm.trial_figures import relapse_against, relapse_map
-
-            products = {line["job"]: s.product.name for line, s in over}
             wanted = ["job", *axes, *_needed(patients.column_names)]
             table = patients.select(list(dict.fromkeys(wanted))).to_pandas()
-            table = table[table["arm"] == table["job"].map(products)]
-            months = min(s.follow_up_months for _, s in over)
             name = ("relapse_against", "relapse_map")[len(axes) - 1]
-            picture = relapse_against(table, axes[0], months) if len(axes) == 1 else relapse_map(table, axes, months)
-            stamp(picture[0], about(over[0][1], f"{len(table)} virtual patients of {len(over)} jobs"))
-            figures[name] = picture
+            figures[name] = _relapse(table, axes, {line["job"]: s for line, s in over}, "job")
     write_tables(folder, {"jobs.csv": jobs}, figures, others)
     return {name: digest(folder / name) for name in ("jobs.csv", *others)}
+
+
+def _relapse(table: pd.DataFrame, axes: list[str], settings: Mapping[int, Settings], number: str) -> Picture:
+    """Relapse against one or two parameters, under the product of each run; `number` is the column that tells it."""
+    from escape_abm.figures import stamp
+    from escape_abm.trial_figures import relapse_against, relapse_map
+
+    table = table[table["arm"] == table[number].map({run: s.product.name for run, s in settings.items()})]
+    months = min(s.follow_up_months for s in settings.values())
+    picture = relapse_against(table, axes[0], months) if len(axes) == 1 else relapse_map(table, axes, months)
+    first = next(iter(settings.values()))
+    stamp(picture[0], about(first, f"{len(table)} virtual patients of {len(settings)} {number}s"))
+    return Picture(*picture)
 
 
 def _needed(columns: Iterable[str]) -> list[str]:
@@ -143,6 +150,44 @@ class Runs:
     def trajectories(self) -> pd.DataFrame:
         """The courses that were kept: `patient, arm, day, group, cells` of each run; without rows if there are none."""
         return self._whole("trajectories")
+
+    def result(self, run: int | None = None) -> Result:
+        """The tables, settings and pictures of one run of virtual patients, as `run_trial` gives them.
+
+        Raises:
+            InputError: there are several runs and none is named, there is no such run, or it has no patients.
+        """
+        if run is None and len(self) == 1:
+            run = int(self.runs["run"].iloc[0])
+        mine = self.runs[self.runs["run"] == run]
+        if mine.empty:
+            raise InputError(f"run={run}: choose one of the column run of .runs: 0 to {self.runs['run'].max()}")
+        folder = Path(str(mine["folder"].iloc[0]))
+        if not (folder / "contrasts.csv").exists():
+            raise InputError(f"{folder}: this experiment ({mine['experiment'].iloc[0]}) leaves no tables of patients")
+        return Result(**vars(TrialResult.read(folder)), settings=_settings_of(folder))
+
+    def plot(self, *parameters: str) -> Picture:
+        """Antigen-negative and antigen-positive relapse against one parameter, or as maps over two.
+
+        Args:
+            parameters: One or two names of `parameters`; if none is given, those with several values.
+
+        Raises:
+            InputError: a name is not one of them, or they are not one or two.
+        """
+        axes = list(parameters) or [c for c in self.parameters if c != "seed" and self.runs[c].nunique() > 1]
+        for name in axes:
+            if name not in self.parameters:
+                raise InputError(f"{name!r} was not given to these runs. {suggest(name, self.parameters)}")
+        if len(axes) not in (1, 2):
+            raise InputError(
+                f"one or two parameters can be drawn, not {len(axes)}: {', '.join(axes) or 'none differs'}"
+            )
+        patients = self.patients()
+        table = patients[["run", *_needed(patients.columns)]].merge(self.runs[["run", *axes]], on="run")
+        folders = zip(self.runs["run"], self.runs["folder"], strict=True)
+        return _relapse(table, axes, {run: _settings_of(Path(folder)) for run, folder in folders}, "run")
 
     def query(self, sql: str) -> pd.DataFrame:
         """The answer to a query in SQL (DuckDB) of the tables `runs`, `patients`, `summary`, `trajectories`.
@@ -278,6 +323,11 @@ def _line(folder: Path) -> dict[str, Any]:
         "seconds": about["wall_seconds"],
         **{k: v for k, v in given.items() if k != "seed"},
     }
+
+
+def _settings_of(folder: Path) -> Settings:
+    """With what a run was made."""
+    return Settings.model_validate(read_provenance(folder)["settings"])
 
 
 def read_record(folder: Path) -> dict[str, Any]:

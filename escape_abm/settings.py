@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from html import escape
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -340,6 +341,34 @@ class Settings(Section):
         """The product, then its comparators, each name once."""
         return tuple({p.name: p for p in (self.product, *self.comparators.values())}.values())
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: who is treated with what, and every choice that differs from the default rows."""
+        who = "" if self.trial.name == "none" else f" of {self.trial.label}"
+        lines = {
+            "patients": f"{self.cohort.size}{who}, seed {self.seed}",
+            "product": self.product.label,
+            "compared with": ", ".join(arm.label for arm in self.arms[1:]) or "none",
+            "follow-up": f"{self.follow_up_months:g} months",
+        }
+        if self.draws:
+            lines["parameters"] = f"{self.draw_count} draws of a posterior, over {len(self.draws)} parameters"
+        own = self._differences()
+        head = "".join(f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in lines.items())
+        rows = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in line)}</tr>" for line in own)
+        return (
+            f"<table>{head}</table><details><summary>{len(own)} choices differ from the default rows</summary><table>"
+            f"<tr><th>choice</th><th>here</th><th>default</th></tr>{rows}</table></details>"
+        )
+
+    def _differences(self) -> list[tuple[str, Any, Any]]:
+        """Path, value and default of what is not the default of its section; "" where there is no default."""
+        out = []
+        for name in ("biology", "clinic", "cohort", "regimen", "engine"):
+            section = getattr(self, name)
+            mine, default = _leaves(section.model_dump(), name), _leaves(type(section)().model_dump(), name)
+            out += [(path, value, default.get(path, "")) for path, value in mine.items() if value != default.get(path)]
+        return out
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.follow_up_days < self.clinic.assessment_day:
@@ -455,6 +484,13 @@ class Settings(Section):
                 "open sanctuary_entry in biology.routes_off, raise biology.leukaemia.sanctuary_entry_per_day, or set "
                 "the fraction to 0"
             )
+
+
+def _leaves(node: Any, path: str) -> dict[str, Any]:
+    """Values of nested dictionaries by their dotted paths."""
+    if not isinstance(node, dict):
+        return {path: node}
+    return {p: value for key, inner in node.items() for p, value in _leaves(inner, f"{path}.{key}").items()}
 
 
 def make_settings(data: dict[str, Any]) -> Settings:

@@ -64,32 +64,41 @@ class TrialResult:
         return tables | kept
 
 
-def run_patient(index: int, settings: Settings) -> tuple[list[dict[str, Any]], list[pd.DataFrame]]:
-    """One patient under every arm: rows of endpoints, and courses if they are kept.
-
-    The leukaemia is grown once: every product meets the same clones.
-    """
-    draw = {"draw": index % settings.draw_count} if settings.draws else {}
-    settings = settings.drawn(index)
-    fraction, settings = settings.sample_fraction, settings.sampled()
-    patient = sample_patient(index, settings.seed, settings.cohort, settings.biology)
-    leukaemia = grow_leukaemia(patient, settings.engine)
-    rows, courses = [], []
-    for product in settings.arms:
-        path = simulate(
+def treat(index: int, settings: Settings) -> Iterator[Trajectory]:
+    """One patient under every arm. The leukaemia is grown once: every product meets the same clones."""
+    s = settings.drawn(index).sampled()
+    patient = sample_patient(index, s.seed, s.cohort, s.biology)
+    leukaemia = grow_leukaemia(patient, s.engine)
+    for product in s.arms:
+        yield simulate(
             patient,
             product,
-            settings.regimen,
-            settings.clinic,
-            follow_up_days=settings.follow_up_days,
-            engine=settings.engine,
+            s.regimen,
+            s.clinic,
+            follow_up_days=s.follow_up_days,
+            engine=s.engine,
             leukaemia=leukaemia,
         )
-        head = {"patient": index, "arm": product.name} | draw | {"sample_fraction": fraction} | patient.covariates()
-        rows.append(head | patient_row(path, settings.clinic, settings.follow_up_days, settings.regimen.transplant))
+
+
+def run_patient(index: int, settings: Settings) -> tuple[list[dict[str, Any]], list[pd.DataFrame]]:
+    """One patient under every arm: rows of endpoints, and courses if they are kept."""
+    rows, courses = [], []
+    for path in treat(index, settings):
+        rows.append(row_of(path, settings))
         if index < settings.trajectories.patients:
             courses.append(course(path, settings.trajectories.every_days))
     return rows, courses
+
+
+def row_of(path: Trajectory, settings: Settings) -> dict[str, Any]:
+    """What the table of patients says of one patient under one arm."""
+    index = path.patient.index
+    draw = {"draw": index % settings.draw_count} if settings.draws else {}
+    mine = settings.drawn(index)
+    whole = {"patient": index, "arm": path.product.name} | draw | {"sample_fraction": mine.sample_fraction}
+    s = mine.sampled()
+    return whole | path.patient.covariates() | patient_row(path, s.clinic, s.follow_up_days, s.regimen.transplant)
 
 
 def course(path: Trajectory, every_days: int = 1) -> pd.DataFrame:

@@ -223,3 +223,10 @@ def _entry(name: str, what: str, indent: int, column: int, width: int) -> list[s
     space = " " * (column - len(head)) if len(head) < column else f"\n{' ' * column}"
     body = textwrap.wrap(what, width - column, break_long_words=False, break_on_hyphens=False) or [""]
     return f"{head}{space}{body[0]}".rstrip().split("\n") + [" " * column + line for line in body[1:]]
+
+
+def searched(place: str | Path) -> str:
+    """The override with which Hydra looks in a folder too."""
+    if not Path(place).is_dir():
+        raise InputError(f"{place}: no such folder. It holds your own choices, for example trial/mine.yaml")
+    return f"hydra.searchpath=[file://{Path(place).resolve()}]"

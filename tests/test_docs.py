@@ -40,7 +40,7 @@ def test_a_changed_default_changes_the_tables(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_every_choice_says_what_it_is() -> None:
-    groups = {p.name for p in CONF.iterdir() if p.is_dir()} - {"figure"}  # these have a page of their own
+    groups = {p.name for p in CONF.iterdir() if p.is_dir()} - {"figure"}  # its choices have captions: docs/figures.md
     assert set(GROUPS) == groups
     files = [p for group in groups for p in (CONF / group).glob("*.yaml")]
     assert [str(p.relative_to(CONF)) for p in files if not opening_comment(p)] == []

@@ -17,11 +17,12 @@ ORDER = (
     "counts", "cells", "marrow", "engines", "leukaemia", "simulation", "endpoints", "survival", "analysis",
     "comparison", "kept", "trial", "targets", "emulator", "calibration", "branching", "sensitivity", "figures",
     "trial_figures", "fit_figures", "check_figures", "diagrams", "bedside", "micrograph", "report", "identity",
-    "results", "runs", "designs", "executors", "sweep", "usage", "config", "gallery", "choices", "dashboard", "__main__",
+    "results", "notebook", "runs", "designs", "executors", "sweep", "usage", "config", "gallery", "choices",
+    "dashboard", "__main__",
 )  # fmt: skip
 PICTURES = {
-    "figures", "trial_figures", "fit_figures", "check_figures", "diagrams", "gallery", "micrograph", "results", "runs",
-    "dashboard",
+    "figures", "trial_figures", "fit_figures", "check_figures", "diagrams", "gallery", "micrograph", "results",
+    "notebook", "runs", "dashboard",
 }  # fmt: skip
 MODULES = sorted(p.stem for p in PACKAGE.glob("*.py") if p.stem != "__init__")
 
