@@ -83,15 +83,16 @@ def test_validation_report_holds_every_published_figure() -> None:
 
 
 def commands() -> list[str]:
-    """Every command for an experiment in the pages, apart from those of the figures, which have tests of their own."""
+    """Every command for an experiment in the pages, apart from those of figures, which have tests of their own."""
     pages = [page for page in PAGES if page.name != "figures.md"]
     text = "\n".join(page.read_text(encoding="utf-8") for page in pages).replace("\\\n", " ")
     found = dict.fromkeys(re.findall(r"python experiments/\w+\.py(?: [^`\n#]*)?", text))
-    left_out = ("experiments/figures.py", "--config-dir", "...", "NAME", "ARGUMENTS", "KEY", "FOLDER")  # patterns, and folders of the reader's
+    # Patterns, and folders of the reader's.
+    left_out = ("experiments/figures.py", "--config-dir", "...", "NAME", "ARGUMENTS", "KEY", "FOLDER")
     return [c for c in found if not any(part in c for part in left_out)]
 
 
-CONFIG = {"trial": "published", "marrow": "marrow", "calibrate": "calibrate", "sensitivity": "sensitivity"}
+CONFIG = {"trial": "published", "theory": "theory", "marrow": "marrow", "calibrate": "calibrate", "sensitivity": "sensitivity"}
 
 
 @pytest.mark.parametrize("command", commands())
