@@ -29,7 +29,7 @@ GROUPS = {
     "sweep": "of -m: which combinations of the values",
     "executor": "of -m: where the jobs run",
 }
-HIDDEN = ("rows",)  # where configurations start from; not for choosing
+HIDDEN = ("rows", "figure")  # where configurations start from, and what experiments/figures.py draws
 OWN_FOLDER, MULTIRUN, QUIET = ("--config-dir", "-cd"), ("--multirun", "-m"), ("--quiet", "-q")
 HELP, VERSION = ("--help", "-h"), ("--version",)
 HYDRAS = ("--cfg", "-c", "--resolve", "--package", "-p", "--info", "-i", "--shell-completion", "-sc", "--hydra-help")
