@@ -13,7 +13,7 @@ from escape_abm.parameters import InputError
 from escape_abm.settings import Settings
 from tests.test_parameters import ROWS
 
-GROUPS = sorted(p.name for p in Path(conf_dir()).iterdir() if p.is_dir())
+GROUPS = sorted(p.name for p in Path(conf_dir()).iterdir() if p.is_dir() and p.name != "figure")  # no settings
 CHOICES = [(g, p.stem) for g in GROUPS for p in sorted((Path(conf_dir()) / g).glob("*.yaml"))]
 
 
