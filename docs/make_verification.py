@@ -20,7 +20,8 @@ HEAD = """# Verification
 
 Does the simulator do what the law says? Each exact law of branching processes, beside the engine run as users run it.
 Written by `python -m docs.make_verification` from the functions that the tests use (`tests/test_verification.py`; the
-theory, which knows nothing of the package, is `escape_abm/exact.py`); do not edit. The numbers: `docs/verification.csv`.
+theory, which knows nothing of the rest of the package, is `escape_abm/exact.py`); do not edit. The numbers:
+`docs/verification.csv`.
 
 **How to read it.** z is the difference from theory in standard errors, which are theory's too. A law holds if |z| is
 below its limit; if the engine is right that fails by chance in one of {alarms:,} runs of a line. The seed is fixed, so

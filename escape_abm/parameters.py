@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Grade = Literal["A", "B", "C"]
-START = "start"  # key of the starting fit in references.csv: plausible values until calibration replaces them
+START = "start"  # key of the starting fit in references.csv: plausible values before the calibration
 
 
 SectionT = TypeVar("SectionT", bound=BaseModel)
@@ -390,7 +390,7 @@ class Host(Section):
 
 
 class Biology(Section):
-    """All biological parameters. Default: the starting fit, to be replaced by calibration."""
+    """All biological parameters. The rows hold the starting fit; runs take `biology=fitted` unless told otherwise."""
 
     leukaemia: Leukaemia = Leukaemia()
     antigens: dict[str, Antigen] = {"cd19": Antigen(), "cd22": _cd22()}
