@@ -32,8 +32,10 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    plain = Console(stderr=True, force_jupyter=False)  # Jupyter would want widgets
-    with Progress(*columns, console=plain) as bar:
+    console = Console(stderr=True)
+    if console.is_jupyter:  # which would want widgets: the last state only
+        console = Console(stderr=True, force_jupyter=False, force_terminal=False)
+    with Progress(*columns, console=console) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.update(task, advance=done)
 
