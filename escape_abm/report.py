@@ -31,7 +31,10 @@ def hush(quiet: bool = True) -> None:
 
 def _console(stderr: bool = False) -> Console:
     """Colour on a terminal only, and not where NO_COLOR is set: rich sees to it."""
-    return Console(stderr=stderr, quiet=_quiet, force_jupyter=False)  # Jupyter would want widgets
+    console = Console(stderr=stderr, quiet=_quiet)
+    if console.is_jupyter:  # which would want widgets: plain text there
+        return Console(stderr=stderr, quiet=_quiet, force_jupyter=False, force_terminal=False)
+    return console
 
 
 @contextmanager
