@@ -4,6 +4,8 @@
 2. An emulator of every published endpoint (`emulator`), and the likelihood of what was published under it (`targets`).
 3. A posterior by Markov chains (emcee), from which the next wave of runs is drawn: they gather where it matters. The
    last wave has more patients a run, and says how well the emulator foretold what it had not seen.
+4. The most probable draws are simulated with more patients still; the most likely of them by its own runs is the fitted
+   set.
 
 The differences between trials that no parameter explains are found along with the parameters, as one more dimension.
 """
@@ -37,6 +39,7 @@ from escape_abm.targets import (
     design,
     free_parameters,
     log_likelihood,
+    log_likelihood_of_run,
     published,
     simulate,
     targets_of,
@@ -117,6 +120,13 @@ def sample_posterior(
 # ------------------------------------------------------------------------------------------------- the whole fit
 
 
+class Confirmed(NamedTuple):
+    """Draws of the posterior that were simulated. K draws, D parameters."""
+
+    x: Floats  # (K, D) between 0 and 1
+    log_likelihood: Floats  # (K,) by their own runs
+
+
 class Fit(NamedTuple):
     """What a calibration found. N runs, D parameters, T targets, S draws."""
 
@@ -130,12 +140,13 @@ class Fit(NamedTuple):
     """(N, T) shares foretold for the runs of the last wave before they were run, nan for the others."""
     emulator: Emulator
     posterior: Posterior
+    confirmed: Confirmed
     seed: int
 
     @property
     def fitted(self) -> dict[str, float]:
-        """The fitted set by path: the most probable of the draws."""
-        return values(self.free, self.posterior.x[int(self.posterior.log_likelihood.argmax())])
+        """The fitted set by path: of the draws that were simulated, the most likely by its own runs."""
+        return values(self.free, self.confirmed.x[int(self.confirmed.log_likelihood.argmax())])
 
     @property
     def between_trials_sd(self) -> float:
@@ -182,7 +193,9 @@ class Fit(NamedTuple):
             plain = {r.path: r.value for r in parameter_rows(default, group)}
             its = {r.path: r.value for r in parameter_rows(section, group) if r.value != plain.get(r.path)}
             text = _nested({path.removeprefix(f"{group}."): value for path, value in its.items()}) or "{}"
-            out[f"{group}/found.yaml"] = head.format("the most probable draw of the posterior") + text + "\n"
+            out[f"{group}/found.yaml"] = (
+                head.format("of the most probable draws, the most likely by its own runs") + text + "\n"
+            )
         return out
 
     def runs(self) -> pd.DataFrame:
@@ -311,7 +324,11 @@ def calibrate(
         )  # fmt: skip
     assert emulator is not None
     assert posterior is not None
-    return Fit(free, targets, wave, x, estimates, n, foretold, emulator, posterior, settings.seed)
+    top = posterior.x[np.argsort(-posterior.log_likelihood)[: how.confirmed]]
+    own = runs_of_wave(top, len(how.waves), free, targets, trials, settings, keep, how.confirmed_patients, on_progress)
+    sd = float(posterior.between_trials_sd.mean())
+    confirmed = Confirmed(top, np.array([log_likelihood_of_run(*run, data, sd) for run in own]))
+    return Fit(free, targets, wave, x, estimates, n, foretold, emulator, posterior, confirmed, settings.seed)
 
 
 def _workers(settings: Settings) -> int:

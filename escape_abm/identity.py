@@ -99,7 +99,8 @@ def code_of(script: Path) -> dict[str, Any]:
     here = Path(__file__).parent
     files = [*sorted(p for p in here.glob("*.py") if p.stem not in BESIDE), *sorted(here.glob("*.csv")), script]
     return {
-        "code": {p.name: _digest(p.read_bytes())[:16] for p in files},
+        # With their folder: a script may have the name of a module.
+        "code": {f"{p.parent.name}/{p.name}": _digest(p.read_bytes())[:16] for p in files},
         "libraries": {name: library(name) for name in LIBRARIES},
         "python": ".".join(platform.python_version_tuple()[:2]),
     }

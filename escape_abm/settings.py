@@ -249,6 +249,11 @@ class Calibration(Section):
     draws: int = Field(default=1000, ge=10)
     """Draws of the posterior that are kept."""
 
+    confirmed: int = Field(default=32, ge=1)
+    """Draws that are simulated at the end, the most probable ones: one of them is the fitted set."""
+    confirmed_patients: int = Field(default=100, ge=5)
+    """Of each trial in each of those."""
+
     @model_validator(mode="after")
     def _enough(self) -> Self:
         if min(self.waves) < 2:

@@ -256,3 +256,15 @@ def log_likelihood(logits: Floats, sd: Floats, data: Data) -> Floats:
 
 def _log(x: Floats) -> Floats:
     return np.log(np.maximum(x, 1e-300))
+
+
+def log_likelihood_of_run(estimates: Floats, n: Floats, data: Data, between_trials_sd: float) -> float:
+    """Log-likelihood of what was published by one run of (T,) estimates; its sampling error counts as uncertainty."""
+    known = n > 0
+    e, m = np.where(known, estimates, 0.5), np.where(known, n, 1.0)
+    had, had_not = e * m + 0.5, (1 - e) * m + 0.5
+    with np.errstate(invalid="ignore", divide="ignore"):  # of medians
+        scale = np.where(data.is_share, np.log(had / had_not), e)
+        error = np.where(data.is_share, np.sqrt(1 / had + 1 / had_not), 1 / np.sqrt(m))
+    sd = np.where(known, np.hypot(error, between_trials_sd), np.inf)
+    return float(log_likelihood(scale[None], sd, data).sum())

@@ -42,7 +42,7 @@ def find(settings: Settings, run: Run) -> None:
     trials = trials_of(settings)
     assert settings.calibration is not None
     how = settings.calibration
-    with run.progress("runs of all trials", sum(how.waves)) as advance:
+    with run.progress("runs of all trials", sum(how.waves) + how.confirmed) as advance:
         found = calibration.calibrate(settings, trials, run.kept, advance)
     with run.progress("trials left out", len(trials)) as advance:
         left_out = calibration.leave_one_out(settings, found, advance)

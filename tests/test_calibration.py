@@ -161,7 +161,7 @@ def test_posteriors_cover_what_made_the_data() -> None:
 
 SMALL = (
     "calibration.waves=[24,6]", "calibration.patients=5", "calibration.steps=200", "calibration.draws=50",
-    "workers=2", "calibration.last_patients=6",
+    "workers=2", "calibration.last_patients=6", "calibration.confirmed=2", "calibration.confirmed_patients=5",
     "calibration.trials=[cd22_fry,tisagenlecleucel_real_world]",
 )  # fmt: skip
 
@@ -184,13 +184,13 @@ def test_a_killed_fit_ends_with_the_same_posterior(fitted: tuple[calibration.Fit
     first, keep = fitted
     settings, trials = small()
     kept = sorted(keep.glob("*.json"))
-    assert len(kept) == 30
+    assert len(kept) == 32
     for path in kept[10:26]:
         path.unlink()
     (keep / "0_00012.part").write_text("{")
     ran: list[int] = []
     again = calibration.calibrate(settings, trials, keep, ran.append)
-    assert sum(ran) == 30
+    assert sum(ran) == 32
     assert np.array_equal(first.posterior.x, again.posterior.x)
     assert np.array_equal(first.estimates, again.estimates, equal_nan=True)
 
