@@ -122,8 +122,8 @@ class Clinic(Section):
     treatment_death_last_day: float = row(100, "d", (1, 365), (30, 180), "assumed", "C", "By this day.")
 
     def definitions(self) -> dict[str, Any]:
-        """The rows that say what counts as what, without those that say how patients fare."""
-        fares = ("death_", "treatment_death_", "severe_crs_", "any_crs_")
+        """The rows that say what counts as what, without those that say how patients and trials fare."""
+        fares = ("death_", "treatment_death_", "severe_crs_", "any_crs_", "between_trials_")
         return {name: value for name, value in self if not name.startswith(fares)}
 
     @model_validator(mode="after")
