@@ -35,8 +35,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def settings() -> Settings:
-    """All default products on the default cohort, without the trial's own choices."""
-    return compose(["trial=none"])
+    """All default products on the default cohort, with the values of the parameter rows.
+
+    What is tested with them is the code, which no later calibration may move.
+    """
+    return compose(["trial=none", "biology=starting_fit", "clinic=standard"])
 
 
 @pytest.fixture
