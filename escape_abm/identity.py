@@ -97,10 +97,10 @@ def identify(experiment: Experiment, settings: Settings) -> Identity:
 def code_of(script: Path) -> dict[str, Any]:
     """Digests of the code and data that results depend on, and versions of the libraries that move bytes."""
     here = Path(__file__).parent
-    files = [*sorted(p for p in here.glob("*.py") if p.stem not in BESIDE), *sorted(here.glob("*.csv")), script]
+    files = [*sorted(p for p in here.glob("*.py") if p.stem not in BESIDE), *sorted(here.glob("*.csv"))]
+    ours = {f"{here.name}/{p.name}": _digest(p.read_bytes())[:16] for p in files}  # a script may be named as a module
     return {
-        # With their folder: a script may have the name of a module.
-        "code": {f"{p.parent.name}/{p.name}": _digest(p.read_bytes())[:16] for p in files},
+        "code": ours | {script.name: _digest(script.read_bytes())[:16]},
         "libraries": {name: library(name) for name in LIBRARIES},
         "python": ".".join(platform.python_version_tuple()[:2]),
     }

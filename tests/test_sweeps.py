@@ -219,7 +219,7 @@ def test_extending_keeps_every_byte_of_a_rich_run(tmp_path: Path) -> None:
     kept.save(tmp_path / "kept", {i: escape_abm.trial.run_patient(i, settings) for i in (8, 13, 40)})
     (tmp_path / "kept" / "0_1_2.pkl").write_bytes(b"torn")
     told: list[int] = []
-    again = escape_abm.run_trial(settings, told.append, tmp_path / "kept", tmp_path / "few")
+    again = escape_abm.trial.run_trial(settings, told.append, tmp_path / "kept", tmp_path / "few")
     assert told[0] == 8
     assert sum(told) == 14
     write_tables(tmp_path / "straight", straight.files(), {})
