@@ -114,7 +114,9 @@ Relapses of 1,000 treated patients:
 
 **How sensitive the CD22 arm is, and how many cells carry it.** Over a 256-fold range of sensitivity and 10 to 90 % of cells,
 antigen-negative relapse after a co-transduced product goes from {span("design_map", NEGATIVE)} %, antigen-positive from
-{span("design_map", POSITIVE)} %.
+{span("design_map", POSITIVE)} %. A CD22 arm has to be far less sensitive than m971 before clones get through. More cells
+with both CARs mean more antigen-positive relapse here only because the CD22 CAR is taken to shorten the life of the cells
+that carry it (published for another CD22 CAR; that a second CAR shares it is assumed).
 
 ![CD22 sensitivity and fraction of cells](images/design_map.png)
 

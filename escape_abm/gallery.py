@@ -272,8 +272,8 @@ def _in_trials(runs: list[Made]) -> Picture:
     for run in runs:
         trial = run.settings.trial
         endpoints = tuple(f"cumulative_incidence_{k.removeprefix('relapse_')}" for k in RELAPSES)
-        rng = np.random.default_rng([run.settings.seed, 2])
-        curves.append((trial, comparison.curves(run.patients, trial, endpoints, rng)))
+        rng, unexplained = np.random.default_rng([run.settings.seed, 2]), run.settings.clinic.between_trials_sd
+        curves.append((trial, comparison.curves(run.patients, trial, endpoints, rng, unexplained)))
     return trial_figures.relapse_in_trials(curves)
 
 

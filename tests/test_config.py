@@ -54,7 +54,7 @@ def test_every_construct_composes(choice: str) -> None:
 
 def test_every_parameter_can_be_overridden() -> None:
     overrides = [f"{line.path}={line.value}" for line in ROWS if not line.path.startswith("cohort.negative")]
-    assert compose(["trial=none", *overrides]) == compose(["trial=none"])
+    assert compose(["trial=none", *overrides]) == compose(["trial=none", "biology=starting_fit", "clinic=standard"])
 
 
 def test_default_is_the_real_trial() -> None:
