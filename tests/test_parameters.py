@@ -30,6 +30,7 @@ UNIT_ENDINGS = {
     "log10_kill": ("log10",),
     "um": ("um",),
     "um2_per_min": ("um2/min",),
+    "sd": ("logit",),
 }
 NAMED_OTHERWISE = {
     "hill": "none",
