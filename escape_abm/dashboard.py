@@ -63,7 +63,7 @@ class Curves:
         style |= {c: (axes[1], GREEN, dash, 1.6) for c, dash in zip(classes, ("-", "--", ":", "-."), strict=False)}
         self.lines = {}
         for name, (ax, colour, dash, width) in style.items():
-            past, future = ax.plot([], [], dash, [], [], dash, color=colour, linewidth=width)
+            past, future = ax.plot([], [], [], [], color=colour, linestyle=dash, linewidth=width)
             past.set_label(name.removeprefix("CAR T "))
             future.set_alpha(0.25)
             self.lines[name] = past, future, ax.plot([], [], "o", color=colour, markersize=3, clip_on=False)[0]
