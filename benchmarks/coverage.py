@@ -61,12 +61,15 @@ def main(replicates: int, folder: Path) -> None:
     ]
 
     def runs(x: NDArray[np.float64], patients: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Every trial has patients of its own: the same ones in both would make their outcomes alike."""
         tasks = (
-            joblib.delayed(simulate)(trials, targets, values(free, p), patients, seed + i) for i, p in enumerate(x)
+            joblib.delayed(simulate)({name: trials[name]}, targets, values(free, p), patients, seed + 10_000 * k + i)
+            for i, p in enumerate(x)
+            for k, name in enumerate(trials)
         )
         done = joblib.Parallel(n_jobs=-1)(tasks)
-        estimates, n = zip(*done, strict=True)
-        return np.array(estimates), np.array(n)
+        estimates, n = (np.array(part).reshape(len(x), len(trials), -1) for part in zip(*done, strict=True))
+        return np.nanmax(estimates, axis=1), n.max(axis=1)  # a run tells of the figures of its own trial alone
 
     x = design(RUNS, len(free), 1)
     emulator = fit_emulator(x, *runs(x, RUN_PATIENTS, 1), np.ones(len(targets), dtype=bool))
