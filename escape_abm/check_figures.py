@@ -79,5 +79,5 @@ def speed(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         ax.spines["left"].set_visible(False)
         ax.grid(axis="x", color="#E5E5E5", linewidth=0.6)
         ax.set_axisbelow(True)
-        ax.set_xlabel("Speed beside the peer (right of 1: faster); points: median, bars: 10 to 90 % of patients")
+        ax.set_xlabel("Times as fast as the peer: median, 10 to 90 %")
     return figure, table
