@@ -98,9 +98,13 @@ def course(patient: Patient, what: Product, regimen: Regimen, leukaemia: Counts)
 
 @cache
 def rows(*overrides: str, size: int = 400) -> pd.DataFrame:
-    """The patients table of a trial of the first patients of seed 1, a CD19 CAR unless said otherwise."""
+    """The patients table of a trial of the first patients of seed 1, a CD19 CAR unless said otherwise.
+
+    With the values of the parameter rows: what an event does must not hang on a later calibration.
+    """
     base = ["trial=none", "comparators=none", "product=cd19_fmc63", "trajectories.patients=0", "workers=1"]
-    return run_trial(compose([*base, f"cohort.size={size}", *overrides])).patients
+    base += ["biology=starting_fit", "clinic=standard", f"cohort.size={size}"]
+    return run_trial(compose([*base, *overrides])).patients
 
 
 def is_kind(p: pd.DataFrame, column: str, value: str) -> NDArray[np.bool_]:

@@ -250,8 +250,10 @@ def test_a_closed_route_is_never_taken_and_an_open_one_is(
 
 @cache  # the same patients without a change stand beside many changes
 def _patients(*overrides: str, size: int = 120) -> pd.DataFrame:
-    """Patients of one product on the default cohort, in this process."""
+    """Patients of one product on the default cohort with the values of the parameter rows, in this process."""
     base = ["trial=none", "comparators=none", f"cohort.size={size}", "trajectories.patients=0", "workers=1"]
+    if not any(word.startswith("biology=") for word in overrides):
+        base += ["biology=starting_fit", "clinic=standard"]
     return run_trial(compose([*base, *overrides])).patients
 
 
