@@ -14,17 +14,15 @@ import time
 from pathlib import Path
 
 import joblib
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from escape_abm import compose
+from escape_abm import check_figures, compose
 from escape_abm.calibration import sample_posterior
 from escape_abm.emulator import fit_emulator
-from escape_abm.figures import BLUE, GREY, STYLE, canvas, save
-from escape_abm.fit_figures import short_name
+from escape_abm.figures import save
 from escape_abm.settings import Published, Settings
 from escape_abm.targets import Target, design, free_parameters, published, simulate, values
 
@@ -88,18 +86,9 @@ def main(replicates: int, folder: Path) -> None:
             band = stats.binom.interval(0.95, replicates, level)
             lines.append((f.path, level, held / replicates, band[0] / replicates, band[1] / replicates, replicates))
     table = pd.DataFrame(lines, columns=["path", "level", "held", "lower", "upper", "replicates"])
-    with mpl.rc_context(STYLE):
-        figure, axes = canvas(2.7, 1, len(free), sharey=True)
-        for ax, (path, its) in zip(axes.flat, table.groupby("path", sort=False), strict=True):
-            ax.fill_between(its["level"], its["lower"], its["upper"], color=GREY, alpha=0.3, linewidth=0)
-            ax.plot([0, 1], [0, 1], color=GREY, linewidth=0.8)
-            ax.plot(its["level"], its["held"], "o-", color=BLUE, markersize=3)
-            ax.set(title=short_name(str(path)), xlabel="level of the interval", xlim=(0, 1), ylim=(0, 1))
-            ax.set_aspect("equal")
-        axes.flat[0].set_ylabel(f"held the truth,\nof {replicates} (grey: 95 %)")
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / "coverage.csv", index=False)
-    save(figure, folder / "coverage")
+    save(check_figures.coverage(table)[0], folder / "coverage")
     print(table.round(2).to_string(index=False))
     print(f"lack of fit {emulator.lack_of_fit.round(2)}; {time.perf_counter() - began:.0f} s")
 

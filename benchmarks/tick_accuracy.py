@@ -20,22 +20,17 @@ from typing import Any
 
 from patient_year import PRODUCTS, YEAR_DAYS, milliseconds, settings_of, usual_patients  # isort: skip  (one core)
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullFormatter
 from mean_field import Floats, Numbers, around_all, enlarge, flow, grow, solve
 from numba import njit
 
 from escape_abm import law
+from escape_abm.check_figures import BAND_PATIENTS, MARKS, ONE_EVENT, SHARES, SIMULATED, START, tick_accuracy
 from escape_abm.cohort import Patient
 from escape_abm.counts import LONGEST_TICK_DAYS
 from escape_abm.endpoints import RELAPSE_KINDS
-from escape_abm.figures import BLUE, GREEN, GREY, ORANGE, STYLE, VERMILION, WIDTH_INCHES
+from escape_abm.figures import save
 from escape_abm.law import EFFECTOR, EXHAUSTED, MEMORY, Rates, Surroundings
 from escape_abm.parameters import Biology
 from escape_abm.settings import Engine, Settings
@@ -45,18 +40,12 @@ from escape_abm.trial import run_trial
 TOLERANCES = (1.0, 0.5, 0.25, 0.125)
 FINER_TOLERANCES = (*TOLERANCES, 1 / 16, 1 / 32)
 DEFAULT = Engine().tolerance
-BAND_PATIENTS = 2000
-"""Patients of the rule."""
-FEWEST_EVENTS = 5
-"""Endpoints that fewer patients have are not drawn: their Monte Carlo error is hardly known."""
 FOLD = 1e5
 """A large-number patient has so many times as many cells."""
 FEWEST_CELLS = 1e5
 """Nadirs are compared of those who respond, unless below this many cells (times `FOLD`): such ones are chance."""
 
 # ------------------------------------------------------------------------------------------------ rivals, mean values
-
-SIMULATED, START, ONE_EVENT = "simulated", "surroundings of the start", "at most one event"
 
 
 @njit
@@ -111,9 +100,6 @@ def recursion(rates: Rates, tolerance: float, fixed_days: float, path: Floats) -
 
 
 # ------------------------------------------------------------------------------------------------- error of a course
-
-MARKS = {"log10_car_t_peak": ("CAR T peak", VERMILION, "o"), "log10_nadir": ("leukaemia nadir", BLUE, "s")}
-"""What a course is judged by."""
 
 
 def course_error(patient: Patient, settings: Settings) -> list[dict[str, Any]]:
@@ -175,21 +161,6 @@ def course_errors(n: int) -> pd.DataFrame:
 
 
 # ------------------------------------------------------------------------------------------------- error of a trial
-
-SHARES = {
-    "complete_remission": "complete remission",
-    "mrd_negative": "MRD-negative",
-    "antigen-negative": "antigen-negative relapse",
-    "antigen-positive": "antigen-positive relapse",
-    "lineage switch": "lineage switch",
-    "failure": "failure or death",
-}
-"""Endpoints that a patient has or has not by 12 months."""
-AMOUNTS = {
-    "log10_car_t_peak": "log10 CAR T peak",
-    "day_car_t_peak": "day of the CAR T peak",
-    "day_relapse": "day of relapse",
-}
 
 
 def outcomes(patients: pd.DataFrame) -> pd.DataFrame:
@@ -262,95 +233,6 @@ def endpoint_errors(n: int, workers: int) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-# ------------------------------------------------------------------------------------------------------------ figure
-
-PRODUCT_STYLE = {
-    "cd19_fmc63": ("CD19 (FMC63)", BLUE, "o"),
-    "tandem": ("tandem CD19/CD22", ORANGE, "s"),
-    "auto1_22": ("AUTO1/22", GREEN, "^"),
-}
-BAND = "#E4E4E4"
-
-
-def draw(courses: pd.DataFrame, endpoints: pd.DataFrame, patients: int) -> Figure:
-    """Error of courses against cost on the left; what the default tolerance does to endpoints on the right."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH_INCHES, 4.3), layout="constrained")
-        left, right = figure.subplots(1, 2, width_ratios=[1, 1])
-        look = {"frameon": False, "fontsize": 7, "columnspacing": 1.2, "handlelength": 2.2}
-        figure.legend(handles=_draw_courses(left, courses), loc="outside lower left", ncols=2, **look)
-        figure.legend(handles=_draw_endpoints(right, endpoints, patients), loc="outside lower right", **look)
-    return figure
-
-
-def _draw_courses(ax: Axes, courses: pd.DataFrame) -> list[Any]:
-    for rule, line, filled in ((SIMULATED, "-", True), (START, ":", False), (ONE_EVENT, "", False)):
-        table = courses[courses["rule"] == rule].sort_values("tolerance")
-        for mark, (_, colour, marker) in MARKS.items():
-            ax.plot(
-                table["cost_ms"], table[mark], linestyle=line, color=colour, markersize=6 if not line else 4.5,
-                marker=marker if line else "x", markerfacecolor=colour if filled else "white", markeredgewidth=1.2,
-            )  # fmt: skip
-    for _, row in courses[courses["rule"] == SIMULATED].iterrows():
-        tolerance, default = row["tolerance"], row["tolerance"] == DEFAULT
-        text = f"{tolerance:g}" if tolerance >= 0.125 else f"1/{round(1 / tolerance)}"
-        weight = "bold" if default else "normal"
-        place = (row["cost_ms"], min(row[m] for m in MARKS))
-        look = {"textcoords": "offset points", "ha": "center", "va": "top", "fontsize": 7.5}
-        look["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-        ax.annotate(text, place, (0, -7.5), weight=weight, **look)
-        if default:
-            ax.axvline(row["cost_ms"], color=GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0)
-            ax.annotate("default", (row["cost_ms"], 1), (3, -1), xycoords=("data", "axes fraction"),
-                        textcoords="offset points", va="top", fontsize=7.5, weight="bold")  # fmt: skip
-    ax.set(xscale="log", yscale="log", xlabel="ms per patient-year, one core", ylabel="median error, log10 of cells")
-    ax.xaxis.set_major_locator(FixedLocator([5, 10, 20, 50, 100, 200]))
-    ax.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.set_title("Error of mean courses against LSODA", loc="left")
-    ax.margins(x=0.1, y=0.12)
-    ax.grid(True, which="major", color="#E6E6E6", linewidth=0.6)
-    ax.set_axisbelow(True)
-    marks: list[Any] = [
-        Line2D([], [], color=c, marker=m, linestyle="", markersize=4.5, label=t) for t, c, m in MARKS.values()
-    ]
-    hollow = {"markerfacecolor": "white", "markersize": 4.5}
-    return [
-        *marks,
-        Line2D([], [], color=GREY, marker="x", linestyle="", markersize=6, label="one event in 0.5 d, 0.25 d*"),
-        Line2D([], [], color=GREY, marker="o", markersize=4.5, label="simulator (numbers: tolerance)"),
-        Line2D([], [], color=GREY, linestyle=":", marker="o", **hollow, label="surroundings of the start*"),
-        Line2D([], [], linestyle="", label="* at the cost of as many ticks"),
-    ]
-
-
-def _draw_endpoints(ax: Axes, endpoints: pd.DataFrame, patients: int) -> list[Any]:
-    table = endpoints[(endpoints["tolerance"] == DEFAULT) & (endpoints["against"] == TOLERANCES[-1])]
-    table = table[table["events"] >= FEWEST_EVENTS].set_index(["product", "endpoint"])
-    names = SHARES | AMOUNTS
-    ax.axvspan(-1, 1, color=BAND, linewidth=0, zorder=0)
-    ax.axvline(0, color=GREY, linewidth=0.7, zorder=1)
-    for row, name in enumerate(names):
-        for shift, (arm, (_, colour, marker)) in zip((-0.25, 0.0, 0.25), PRODUCT_STYLE.items(), strict=True):
-            if (arm, name) in table.index:
-                line = table.loc[(arm, name)]
-                unit = line["monte_carlo_error_at_2000"]
-                ax.errorbar(
-                    line["difference"] / unit, row + shift, xerr=1.96 * line["standard_error"] / unit, fmt=marker,
-                    color=colour, markersize=3.5, linewidth=1.1,
-                )  # fmt: skip
-    ax.set_xlim(-max(map(abs, ax.get_xlim())), max(map(abs, ax.get_xlim())))
-    ax.set_yticks(range(len(names)), list(names.values()))
-    ax.invert_yaxis()
-    ax.set_xlabel("difference, in Monte Carlo errors")
-    ax.set_title(f"Tolerance {DEFAULT:g} minus {TOLERANCES[-1]:g}, the same {patients:,} patients", loc="right")
-    handles: list[Any] = [
-        Line2D([], [], color=c, marker=m, linewidth=1.1, markersize=3.5, label=f"{t}: paired, 95 % interval")
-        for t, c, m in PRODUCT_STYLE.values()
-    ]
-    return [*handles, Patch(color=BAND, label=f"±1 Monte Carlo error of {BAND_PATIENTS:,} patients")]
-
-
 def main() -> None:
     """Measure, print, draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -368,8 +250,8 @@ def main() -> None:
     if args.folder is not None:
         args.folder.mkdir(parents=True, exist_ok=True)
         table = pd.concat([courses.assign(part="courses"), endpoints.assign(part="endpoints")], ignore_index=True)
-        table.to_csv(args.folder / "tick_accuracy.csv", index=False, float_format="%.6g")
-        draw(courses, endpoints, args.patients).savefig(args.folder / "tick_accuracy.png", dpi=200)
+        table.to_csv(args.folder / "tick_accuracy.csv", index=False)
+        save(tick_accuracy(table)[0], args.folder / "tick_accuracy")
 
 
 if __name__ == "__main__":

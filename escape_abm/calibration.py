@@ -166,6 +166,18 @@ class Fit(NamedTuple):
             lines.append((f.path, f.low, f.high, self.fitted[f.path], low, high, shrinkage))
         return pd.DataFrame(lines, columns=["path", "low", "high", "fitted", "lower", "upper", "shrinkage"])
 
+    def marginals(self, bins: int = 20) -> pd.DataFrame:
+        """`path, low, high, is_log, fitted, shrinkage, density_1 ...`: the posterior over the prior range.
+
+        Densities are over so many equal parts of the range, on the scale of the prior, in units of the flat prior.
+        """
+        lines = []
+        for f, u, shrinkage in zip(self.free, self.posterior.x.T, self.parameters()["shrinkage"], strict=True):
+            density, _ = np.histogram(u, bins=bins, range=(0, 1), density=True)
+            lines.append((*f, self.fitted[f.path], shrinkage, *density))
+        names = [f"density_{k + 1}" for k in range(bins)]
+        return pd.DataFrame(lines, columns=["path", "low", "high", "is_log", "fitted", "shrinkage", *names])
+
     def draws(self) -> pd.DataFrame:
         """Parameter values of every draw, and its log-likelihood."""
         table = pd.DataFrame([values(self.free, x) for x in self.posterior.x])

@@ -77,7 +77,7 @@ def _antigen_node(s: State) -> Node | None:
         return None
     alleles, shown = s.antigens[0]
     hits = f"{alleles} allele{'s' if alleles > 1 else ''}"
-    return 2.2 * SHOWN.index(shown), 1.55 * alleles, shown if shown == "lost" else f"{shown}\n{hits}"
+    return 2.2 * SHOWN.index(shown), max(0.4, 1.55 * alleles), shown if shown == "lost" else f"{shown}\n{hits}"
 
 
 def _place_node(s: State) -> Node:
@@ -115,7 +115,7 @@ def law(letters: Alphabet) -> tuple[Figure, pd.DataFrame]:
     }
     tables = []
     with mpl.rc_context(STYLE):
-        figure, _ = canvas(6.6)
+        figure, _ = canvas(6.1)
         figure.clear()
         grid = figure.subplot_mosaic([["a", "a"], ["b", "c"]], width_ratios=[1, 1], height_ratios=[1.15, 1.2])
         for i, (key, (title, node, drawn)) in enumerate(panels.items()):
@@ -123,6 +123,7 @@ def law(letters: Alphabet) -> tuple[Figure, pd.DataFrame]:
             arrows = arrows[[drawn(route) for route in arrows["route"]]].copy()
             arrows["name"] = [r.partition("_")[2] if r.startswith(both) else r for r in arrows["route"]]
             _graph(grid[key], sizes, arrows)
+            grid[key].set_anchor("NW")
             grid[key].set_title(f"{'ABC'[i]}  {title}", loc="left")
             tables.append(_readable(arrows).assign(panel=title))
         handles = [Line2D([], [], color=colour, linestyle=dashes) for _, colour, dashes in CLOCKS.values()]
@@ -200,13 +201,16 @@ def relapse_flow(patients: pd.DataFrame, labels: Mapping[str, str]) -> tuple[Fig
     table["fraction"] = table["patients"] / n
     columns = min(3, len(labels))
     rows = -(-len(labels) // columns)
-    top = max(0.02, 1.06 * float(table.groupby("arm")["fraction"].sum().max() if len(table) else 0))
+    totals = table.groupby("arm")["fraction"].sum().reindex(list(labels)).fillna(0.0).to_numpy()
+    top = max(0.02, 1.06 * float(totals.max()))
+    # One scale everywhere; a row is as high as its fullest product needs.
+    tops = [max(0.25 * top, 1.06 * float(totals[k * columns : (k + 1) * columns].max())) for k in range(rows)]
     with mpl.rc_context(STYLE):
-        figure, axes = canvas(1.5 * rows + 1.3, rows, columns)
-        for ax, (arm, label) in zip(axes.flat, labels.items(), strict=False):
+        figure, axes = canvas(1.7 * sum(tops) / top + 0.3 * rows + 1.2, rows, columns, height_ratios=tops)
+        for i, (ax, (arm, label)) in enumerate(zip(axes.flat, labels.items(), strict=False)):
             title_product(ax, arm, label)
             _flow(ax, table[table["arm"] == arm], top)
-            ax.set(xlim=(-0.32, 1.32), ylim=(0, top), xticks=[], yticks=[])
+            ax.set(xlim=(-0.32, 1.32), ylim=(0, tops[i // columns]), xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
         for ax in axes.flat[len(labels) :]:
             ax.set_visible(False)
@@ -219,6 +223,7 @@ def relapse_flow(patients: pd.DataFrame, labels: Mapping[str, str]) -> tuple[Fig
         handles = [Patch(facecolor=COURSE_STYLE[p][0], edgecolor="white") for p in right]
         figure.legend(
             handles, right, loc="outside lower center", ncols=6, columnspacing=1.1, handlelength=1.6, frameon=False,
+            borderaxespad=1.6,
             title=f"right: phenotype of the relapse; numbers in % of the same {n} patients under each product",
         )  # fmt: skip
     return figure, table

@@ -19,7 +19,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MultipleLocator, PercentFormatter
+from matplotlib.ticker import MultipleLocator, PercentFormatter
 from matplotlib.transforms import ScaledTranslation
 
 from escape_abm.analysis import causes_of_failure
@@ -285,6 +285,7 @@ def incidence_by_product(
             ax.xaxis.set_major_locator(month_ticks(months))
         for ax in axes.flat[max(0, len(labels) - columns) : len(labels)]:
             ax.set_xlabel("Months from infusion")
+            ax.tick_params(labelbottom=True)
         figure.supylabel("Cumulative incidence of relapse", fontsize=8)
         figure.legend(*first.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
     if not tables:  # nobody is in CR
@@ -372,7 +373,9 @@ def courses(
                 ax.tick_params(labelbottom=True)
         for ax in axes.flat[len(cases) :]:
             ax.set_visible(False)
-        axes.flat[0].set_ylim(0.7, 3 * max(*limits.values(), lines["cells"].max()))
+        top = 3 * max(*limits.values(), lines["cells"].max())
+        axes.flat[0].set_ylim(0.7, 40 * top)  # room for words above the lines
+        axes.flat[0].set_yticks([10.0**k for k in range(0, math.ceil(math.log10(top)), 3)])
         used = [name for name in COURSE_STYLE if (lines["line"] == name).any()]
         handles = [Line2D([], [], **_course_style(name)) for name in used]
         figure.legend(handles, used, loc="outside upper center", ncols=4, frameon=False, handlelength=3.4)
@@ -397,12 +400,8 @@ def _course(ax: Axes, lines: pd.DataFrame, fate: str, limits: dict[str, float]) 
         ax.plot(line["day"] / DAYS_PER_MONTH, cells, **style, markevery=(0.03 * i, 0.25))
     for cells_at in limits.values():
         ax.axhline(cells_at, color="#AAAAAA", linewidth=0.6, zorder=0)
-    ax.text(
-        0.98, 0.97, fate, transform=ax.transAxes, ha="right", va="top", fontsize=7,
-        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
-    )  # fmt: skip
+    ax.text(0.98, 0.97, fate, transform=ax.transAxes, ha="right", va="top", fontsize=7)
     ax.set_yscale("log")
-    ax.yaxis.set_major_locator(LogLocator(numticks=5))
     ax.minorticks_off()
     ax.xaxis.set_major_locator(month_ticks())
 

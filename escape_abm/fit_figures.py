@@ -13,12 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator, PercentFormatter
 
-from escape_abm.figures import BLACK, BLUE, GREY, STYLE, VERMILION, canvas, mark_products
+from escape_abm.figures import BLACK, BLUE, COLUMN_INCHES, GREY, STYLE, VERMILION, canvas, mark_products
+from escape_abm.targets import Free
 
 if TYPE_CHECKING:
     from escape_abm.calibration import Fit
-    from escape_abm.targets import Free
 
+PALE = "#9CC9E3"
 COLUMNS = 4
 PAIRS = 6
 SECTIONS = ("biology.", "clinic.", "antigens.", "leukaemia.", "killing.", "car_t.", "host.")
@@ -49,21 +50,24 @@ def short_name(path: str) -> str:
     return path.replace("_", " ") + ending
 
 
-def prior_and_posterior(found: Fit) -> tuple[Figure, pd.DataFrame]:
-    """The posterior of each parameter over its prior range, with the value of the fitted set."""
-    table = found.parameters()
+def prior_and_posterior(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """The posterior of each parameter over its prior range, with the value of the fitted set.
+
+    Args:
+        table: `Fit.marginals`.
+    """
     rows = math.ceil(len(table) / COLUMNS)
+    densities = table.filter(like="density_")
     with mpl.rc_context(STYLE):
         figure, axes = canvas(1.15 * rows + 0.5, rows, COLUMNS)
         for ax in axes.flat[len(table) :]:
             ax.set_axis_off()
         line: Any
-        for ax, f, u, line in zip(axes.flat, found.free, found.posterior.x.T, table.itertuples(), strict=False):
-            edges = [f.value(place) for place in np.linspace(0, 1, 21)]
-            density, _ = np.histogram(u, bins=20, range=(0, 1), density=True)
-            ax.stairs(density, edges, fill=True, color=BLUE, alpha=0.5)
-            ax.axhline(1, color=GREY, linewidth=1, linestyle="--")
-            ax.axvline(line.fitted, color=VERMILION, linewidth=1.2)
+        for ax, line, density in zip(axes.flat, table.itertuples(), densities.to_numpy(), strict=False):
+            f = Free(line.path, line.low, line.high, bool(line.is_log))
+            ax.stairs(density, [f.value(u) for u in np.linspace(0, 1, len(density) + 1)], fill=True, color=PALE)
+            ax.axhline(1, color=BLACK, linewidth=0.8, linestyle="--")
+            ax.axvline(line.fitted, color=VERMILION, linewidth=1.4)
             ax.set_title(f"{short_name(f.path)}\nshrinkage {max(line.shrinkage, 0):.0%}", fontsize=7)
             ax.set(yticks=[], ylim=(0, None))
             _scale(ax.xaxis, f)
@@ -101,11 +105,14 @@ def pairs(found: Fit) -> tuple[Figure, pd.DataFrame]:
     return figure, table
 
 
-def emulated(found: Fit) -> tuple[Figure, pd.DataFrame]:
-    """What the emulator foretold of the last runs, beside what they gave."""
-    table = found.checked()
+def emulated(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """What the emulator foretold of the last runs, beside what they gave.
+
+    Args:
+        table: `Fit.checked`.
+    """
     with mpl.rc_context(STYLE):
-        figure, axes = canvas(3.6, 1, 1)
+        figure, axes = canvas(3.4, width=COLUMN_INCHES)
         ax = axes[0, 0]
         ax.plot([0, 1], [0, 1], color=GREY, linewidth=0.8)
         ax.errorbar(table["foretold"], table["simulated"], 2 * table["standard_error"], fmt="o", color=BLACK,

@@ -10,6 +10,8 @@ import difflib
 import os
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -64,10 +66,14 @@ class FigureConfig(Section):
     """Words that replace words of `run` where its numbers are only checked."""
     copies: str = ""
     """A picture that the run itself drew, relative to its folder and without ending, in place of `draw`."""
-    optional: bool = False
-    """Drawn only from a run that is there: it takes too long to make on the way."""
+    reads: str = ""
+    """The table that is drawn: of the run's folder, or, without a run, measured and in the project."""
+    kept: bool = False
+    """The run takes too long to be made on the way: where it is not stored, the numbers in docs/images are drawn."""
     made_by: str = ""
-    """The command of a picture (or of the table in `options`) that is measured, not drawn here."""
+    """The command that measured the table."""
+    program: str = ""
+    """A module that makes the picture itself, in the folder that it is given."""
 
 
 class Made(NamedTuple):
@@ -122,10 +128,11 @@ def checked(name: str, data: dict[str, Any]) -> FigureConfig:
         InputError: it breaks a rule.
     """
     config = check(FigureConfig, data, f"figure={name}")
-    if config.draw and config.draw not in PAINTERS:
-        raise InputError(f"figure={name}: draw={config.draw!r} is unknown. {suggest(config.draw, tuple(PAINTERS))}")
-    if not (config.draw or config.copies or config.made_by):
-        raise InputError(f"figure={name}: has none of draw, copies and made_by")
+    known = tuple(TABLES if config.reads else PAINTERS)
+    if config.draw and config.draw not in known:
+        raise InputError(f"figure={name}: draw={config.draw!r} is unknown. {suggest(config.draw, known)}")
+    if [config.draw, config.copies, config.program].count("") != 2:
+        raise InputError(f"figure={name}: needs one of draw, copies and program")
     return config
 
 
@@ -185,39 +192,37 @@ class Gallery:
         """Nothing is written yet; small: the tables alone, of small runs."""
         self.into, self.small, self.workers = into, small, workers
         self._runs: dict[tuple[str, ...], list[Made]] = {}
+        self._programs: dict[str, subprocess.CompletedProcess[str]] = {}
 
     def draw(self, name: str, config: FigureConfig) -> str:
         """Draw a figure as PNG and SVG with its table as CSV.
 
-        A picture that is measured elsewhere is left alone, and so is an optional one whose run is not stored.
-
         Returns:
-            What became of it, in words.
+            Where it is; or why it is left out, in words.
 
         Raises:
             InputError: its run failed.
         """
-        if config.made_by and not config.draw:
-            return f"made by: {config.made_by}"
-        table = config.options.get("table")
-        if table is not None and not Path(conf_dir()).parent.joinpath(table).exists():
-            return f"missing: {table} is not there. First: {config.made_by}"
-        if self.small and config.optional:
-            return "left out: its run is not made on the way"
+        measured = config.kept or config.made_by or config.program
+        if self.small and measured:
+            return "left out: no small run gives it"
         runs = self._made(config) if config.run else []
-        if config.run and not runs:
-            return f"missing: its run is not stored. First: python {config.run}"
         with storage(self.into):
             self.into.mkdir(parents=True, exist_ok=True)
-            if config.copies:
-                return self._copy(name, runs[0].folder, config.copies)
+        if config.program:
+            return self._photograph(name, config.program)
+        if config.copies:
+            return self._copy(name, runs[0].folder, config.copies)
+        if config.reads:
+            figure, numbers = TABLES[config.draw](self._table(name, config, runs), **config.options)
+        else:
             figure, numbers = PAINTERS[config.draw](runs, **config.options)
+        with storage(self.into):
             numbers.to_csv(self.into / f"{name}.csv", index=False)
             if self.small:
                 return str(self.into / f"{name}.csv")
-            if runs:
-                who = f"{sum(run.settings.cohort.size for run in runs)} {config.of}"
-                figures.stamp(figure, report.about(runs[0].settings, who))
+            if runs and not config.kept:  # the same picture, whether from the run or from its numbers
+                figures.stamp(figure, _foot(runs, config.of))
             figures.save(figure, self.into / name)
         return str(self.into / f"{name}.png")
 
@@ -226,22 +231,53 @@ class Gallery:
         if self.workers is not None:
             words.append(f"workers={self.workers}")
         if tuple(words) not in self._runs:
-            self._runs[tuple(words)] = stored(words, make=not config.optional, pictures=bool(config.copies))
+            self._runs[tuple(words)] = stored(words, make=not config.kept, pictures=bool(config.copies))
         return self._runs[tuple(words)]
+
+    @staticmethod
+    def _table(name: str, config: FigureConfig, runs: list[Made]) -> pd.DataFrame:
+        project = Path(conf_dir()).parent
+        if runs:
+            file = runs[0].folder / config.reads
+        elif config.kept:
+            file = project / "docs" / "images" / f"{name}.csv"
+        else:
+            file = project / config.reads
+        return pd.read_csv(file, keep_default_na=False, na_values=[""])
 
     def _copy(self, name: str, folder: Path, picture: str) -> str:
         files = sorted(folder.glob(f"{picture}.*"))
-        for file in files:
-            shutil.copyfile(file, self.into / f"{name}{file.suffix}")
+        with storage(self.into):
+            for file in files:
+                shutil.copyfile(file, self.into / f"{name}{file.suffix}")
         return ", ".join(str(self.into / f"{name}{file.suffix}") for file in files)
+
+    def _photograph(self, name: str, program: str) -> str:
+        if program not in self._programs:
+            command = [sys.executable, "-m", program, str(self.into.absolute())]
+            self._programs[program] = subprocess.run(
+                command, cwd=Path(conf_dir()).parent, stderr=subprocess.PIPE, text=True, check=False
+            )
+        done = self._programs[program]
+        if done.returncode == os.EX_UNAVAILABLE:
+            return f"left out: {done.stderr.strip()}"
+        if done.returncode != 0:
+            raise InputError(f"python -m {program} failed:\n{done.stderr}")
+        return str(self.into / f"{name}.png")
+
+
+def _foot(runs: list[Made], of: str) -> str:
+    """What a picture of one or several runs is of."""
+    settings = runs[0].settings
+    if len(runs) == 1:
+        return report.about(settings, f"{settings.cohort.size} {of}")
+    trials = {run.settings.trial.name for run in runs}
+    what = f"{len(trials)} trials" if len(trials) > 1 else f"{len(runs)} runs"
+    return report.about(settings, f"{settings.cohort.size} {of} in each of {what}", of_trial=len(trials) == 1)
 
 
 def _law(_: list[Made]) -> Picture:
     return diagrams.law(alphabet_of(compose().biology))
-
-
-def _theory(runs: list[Made]) -> Picture:
-    return check_figures.laws(pd.read_csv(runs[0].folder / "theory.csv", keep_default_na=False))
 
 
 def _outcomes(runs: list[Made]) -> Picture:
@@ -290,7 +326,8 @@ def _flow(runs: list[Made]) -> Picture:
 def _map(runs: list[Made], names: dict[str, str]) -> Picture:
     tables = [run.patients.assign(**run.values) for run in runs]
     months = runs[0].settings.follow_up_months
-    return trial_figures.relapse_map(pd.concat(tables, ignore_index=True), list(names), months, names)
+    labels = {name: label for run in runs for name, label in run.labels.items()}
+    return trial_figures.relapse_map(pd.concat(tables, ignore_index=True), list(names), months, names, labels)
 
 
 def _courses(runs: list[Made], patients: int, products: int) -> Picture:
@@ -307,22 +344,29 @@ def _prevented(runs: list[Made]) -> Picture:
     return trial_figures.prevented(table, runs[0].labels, runs[0].settings.product.name)
 
 
-def _speed(_: list[Made], table: str, peers: dict[str, str]) -> Picture:
+def _speed(times: pd.DataFrame, peers: dict[str, str]) -> Picture:
     """Ratios within one run of the benchmark: the peer's time over ours, patient by patient."""
-    times = pd.read_csv(Path(conf_dir()).parent / table)
-    products = Path(conf_dir(), "product")
-    labels = {name: yaml.safe_load((products / f"{name}.yaml").read_text())["label"] for name in set(times["product"])}
+    labels = _labels(times["product"])
     lines = []
     for peer, column in peers.items():
         for product, its in times.groupby("product", sort=False):
             ratio = its[column] / its["whole_year_ms"]
-            lines.append((labels[product], peer, *np.percentile(ratio, [10, 50, 90]), len(its)))
+            lines.append((labels[str(product)], peer, *np.percentile(ratio, [10, 50, 90]), len(its)))
     return check_figures.speed(pd.DataFrame(lines, columns=["what", "peer", "lower", "estimate", "upper", "n"]))
+
+
+def _indices(table: pd.DataFrame) -> Picture:
+    return fit_figures.indices(table, _labels(table["arm"]))
+
+
+def _labels(products: pd.Series[str]) -> dict[str, str]:
+    """Labels of products of `conf/product`, by name."""
+    files = {name: Path(conf_dir(), "product", f"{name}.yaml") for name in products.unique()}
+    return {name: yaml.safe_load(file.read_text(encoding="utf-8"))["label"] for name, file in files.items()}
 
 
 PAINTERS: dict[str, Callable[..., Picture]] = {
     "law": _law,
-    "theory": _theory,
     "outcomes": _outcomes,
     "relapse": _relapse,
     "mechanisms": _mechanisms,
@@ -334,8 +378,18 @@ PAINTERS: dict[str, Callable[..., Picture]] = {
     "map": _map,
     "courses": _courses,
     "prevented": _prevented,
-    "speed": _speed,
 }
+"""What draws runs."""
+TABLES: dict[str, Callable[..., Picture]] = {
+    "laws": check_figures.laws,
+    "tick_accuracy": check_figures.tick_accuracy,
+    "coverage": check_figures.coverage,
+    "speed": _speed,
+    "posterior": fit_figures.prior_and_posterior,
+    "emulator": fit_figures.emulated,
+    "indices": _indices,
+}
+"""What draws one table."""
 
 
 # --------------------------------------------------------------------------------------------------------------- page
@@ -355,11 +409,16 @@ def page(images: Path) -> str:
         lines += [f"![{name.replace('_', ' ')}]({images.name}/{there[0]})" if there else "Not drawn yet."]
         lines += ["", config.caption, ""]
         if config.run:
-            lines.append(
-                f"Run: `python {config.run}`" + (", drawn only once it is stored." if config.optional else ".")
+            note = (
+                " It takes long: without a stored run, the picture is drawn from its numbers here."
+                if config.kept
+                else ""
             )
+            lines.append(f"Run: `python {config.run}`.{note}")
         if config.made_by:
-            lines.append(f"Measured: `{config.made_by}`.")
+            lines.append(f"Measured by `{config.made_by}`.")
+        if config.program:
+            lines.append(f"Made by `python -m {config.program} FOLDER`.")
         if (images / f"{name}.csv").exists():
             lines.append(f"[Numbers]({images.name}/{name}.csv).")
     return "\n".join(lines) + "\n"

@@ -53,13 +53,11 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda done: bar.update(task, advance=done)
 
 
-def about(settings: Settings, who: str = "") -> str:
-    """One line that says what a picture is of; `who` if it is not of all patients."""
+def about(settings: Settings, who: str = "", *, of_trial: bool = True) -> str:
+    """One line that says what a picture is of; `who` if it is not of all patients, `of_trial` if it is of one trial."""
     who = who or f"{settings.cohort.size} virtual patients"
-    return (
-        f"Simulated with escape_abm {__version__}. {settings.trial.label}; {who}, seed {settings.seed}."
-        f"{sample(settings)}"
-    )
+    trial = f"{settings.trial.label}; " if of_trial else ""
+    return f"Simulated with escape_abm {__version__}. {trial}{who}, seed {settings.seed}.{sample(settings)}"
 
 
 def uncertainty(settings: Settings) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -47,37 +48,28 @@ ENDPOINT_NAMES = {
     "b_cell_aplasia": "B-cell aplasia",
     "car_t_persistence": "CAR T persistence",
     "relapse": "relapse, crude",
+    "relapse_antigen_negative": "antigen-negative, of relapses",
+    "relapse_antigen_positive": "antigen-positive, of relapses",
+    "relapse_lineage_switch": "lineage switch, of relapses",
+    "car_t_lost_at_relapse": "CAR T lost, of relapses",
 }
+PAGE_ROWS = 55
 
 
 def forest(comparison: pd.DataFrame, labels: dict[str, str]) -> tuple[Figure, pd.DataFrame]:
     """Published shares of one or several trials (`labels`) beside their predictive intervals, a row for each."""
     table = comparison[comparison["inside"].notna() & ~comparison["endpoint"].isin(list(MEDIANS))].copy()
-    rows: list[tuple[str, Any]] = []
+    blocks: list[list[tuple[str, Any]]] = []
     for trial, its in table.groupby("trial", sort=False):
         inside = int(its["inside"].sum())
-        rows.append((f"{labels[str(trial)]}: {inside} of {len(its)} inside", None))
-        rows += [(_row_name(line), line) for line in its.itertuples()]
+        head = f"{labels[str(trial)]}: {inside} of {len(its)} inside"
+        blocks.append([(head, None), *((_row_name(line), line) for line in its.itertuples())])
+    columns = _columns(blocks)
+    most = max(sum(map(len, column)) for column in columns)
     with mpl.rc_context(STYLE):
-        figure, axes = canvas(0.165 * len(rows) + 0.9)
-        ax = axes[0, 0]
-        for y, (_, line) in enumerate(rows):
-            if line is None:
-                ax.axhline(y - 0.5, color="#CCCCCC", linewidth=0.6)
-                continue
-            ax.plot([line.lower, line.upper], [y, y], color=BLUE, linewidth=4, alpha=0.45, solid_capstyle="butt")
-            ax.plot(line.simulated, y, "|", color=BLUE, markersize=7, markeredgewidth=1.4)
-            if not (pd.isna(line.published_lower) or pd.isna(line.published_upper)):
-                ax.plot([line.published_lower, line.published_upper], [y, y], color=BLACK, linewidth=0.8)
-            face = BLACK if line.inside else "white"
-            ax.plot(line.published, y, "o", color=BLACK if line.inside else VERMILION, markersize=4,
-                    markerfacecolor=face, markeredgewidth=1.2)  # fmt: skip
-        ax.set_yticks(range(len(rows)), [name for name, _ in rows])
-        for tick, (_, line) in zip(ax.get_yticklabels(), rows, strict=True):
-            tick.set_fontweight("bold" if line is None else "normal")
-        ax.set(ylim=(len(rows) - 0.5, -0.8), xlim=(-0.01, 1.01), xlabel="Share of patients")
-        ax.xaxis.set_major_formatter(PercentFormatter(1))
-        ax.tick_params(axis="y", length=0)
+        figure, axes = canvas(0.165 * most + 0.9, 1, len(columns))
+        for ax, column in zip(axes[0], columns, strict=True):
+            _forest(ax, [row for block in column for row in block], most)
         handles = [
             Line2D([], [], color=BLUE, linewidth=4, alpha=0.45),
             Line2D([], [], color=BLACK, marker="o", markersize=4, linewidth=0.8),
@@ -88,14 +80,51 @@ def forest(comparison: pd.DataFrame, labels: dict[str, str]) -> tuple[Figure, pd
     return figure, table
 
 
+def _columns(blocks: list[list[tuple[str, Any]]]) -> list[list[list[tuple[str, Any]]]]:
+    """Blocks of rows, side by side in two halves if they are too many for a page."""
+    total = sum(map(len, blocks))
+    if total <= PAGE_ROWS:
+        return [blocks]
+    before = np.cumsum([len(block) for block in blocks])
+    cut = int(np.argmin(np.abs(before - total / 2))) + 1
+    return [half for half in (blocks[:cut], blocks[cut:]) if half]
+
+
+def _forest(ax: Axes, rows: list[tuple[str, Any]], most: int) -> None:
+    """A column of a forest plot, as high as one of `most` rows; a row without figures is a heading."""
+    for y, (name, line) in enumerate(rows):
+        if line is None:
+            ax.axhline(y - 0.5, color="#CCCCCC", linewidth=0.6)
+            ax.text(1.01, y, name, ha="right", va="center", fontsize=6.5, fontweight="bold")
+            continue
+        ax.plot([line.lower, line.upper], [y, y], color=BLUE, linewidth=4, alpha=0.45, solid_capstyle="butt")
+        ax.plot(line.simulated, y, "|", color=BLUE, markersize=7, markeredgewidth=1.4)
+        if not (pd.isna(line.published_lower) or pd.isna(line.published_upper)):
+            ax.plot([line.published_lower, line.published_upper], [y, y], color=BLACK, linewidth=0.8)
+        face = BLACK if line.inside else "white"
+        ax.plot(line.published, y, "o", color=BLACK if line.inside else VERMILION, markersize=4,
+                markerfacecolor=face, markeredgewidth=1.2)  # fmt: skip
+    ax.set_yticks(range(len(rows)), ["" if line is None else name for name, line in rows], fontsize=6.5)
+    ax.set(ylim=(most - 0.5, -0.8), xlim=(-0.02, 1.02), xlabel="Share of patients")
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.xaxis.set_major_formatter(PercentFormatter(1))
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+
+
 def _row_name(line: Any) -> str:
     name = ENDPOINT_NAMES.get(line.endpoint, line.endpoint.replace("_", " "))
     if line.endpoint.startswith("relapse_cd"):
         signs = line.endpoint.removeprefix("relapse_").replace("pos", "+").replace("neg", "−").replace("_", "")
-        name = f"{signs.upper()} of relapses"
+        name = f"{signs.upper()}, of relapses"
     month = "" if pd.isna(line.month) else f", {line.month:g} mo"
-    who = "" if line.stratum == "all" else f" ({line.stratum.replace('_', ' ')})"
+    who = "" if line.stratum == "all" else f" ({_readable(line.stratum)})"
     return f"{name}{month}{who}"
+
+
+def _readable(stratum: str) -> str:
+    words = stratum.replace("cd19_", "CD19-").replace("cd22_", "CD22-").replace("crs_", "CRS_").replace("_", " ")
+    return re.sub(r"(?<=\d) (?=\d)", "–", words)
 
 
 RELAPSE_MARKER = {
@@ -176,11 +205,12 @@ def relapse_in_trials(trials: Sequence[tuple[Trial, pd.DataFrame]]) -> tuple[Fig
                 )  # fmt: skip
             name, _, rest = trial.label.partition(" (")
             ax.set_title(f"{name}\n{rest.removesuffix(')')}", loc="left", fontsize=7.5)
-            ax.set(ylim=(0, 1), xlim=(0, float(curves["month"].max())), xlabel="Months from infusion")
+            ax.set(xlim=(0, float(curves["month"].max())), xlabel="Months from infusion")
             ax.xaxis.set_major_locator(month_ticks(float(curves["month"].max())))
             ax.yaxis.set_major_formatter(PercentFormatter(1))
         for ax in axes.flat[len(trials) :]:
             ax.set_visible(False)
+        axes.flat[0].set_ylim(0, min(1.0, axes.flat[0].get_ylim()[1]))
         figure.supylabel("Relapse of patients in CR", fontsize=8)
         handles = [
             Line2D([], [], color=colour, linestyle=dashes, marker=RELAPSE_MARKER[e], markeredgecolor="white")
@@ -253,7 +283,11 @@ def relapse_against(patients: pd.DataFrame, key: str, months: float) -> tuple[Fi
 
 
 def relapse_map(
-    patients: pd.DataFrame, keys: list[str], months: float, names: Mapping[str, str] | None = None
+    patients: pd.DataFrame,
+    keys: list[str],
+    months: float,
+    names: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Antigen-negative and antigen-positive relapse of patients in CR over two swept parameters.
 
@@ -262,6 +296,7 @@ def relapse_map(
         keys: The parameter of the rows and that of the columns.
         months: At which cumulative incidence is read.
         names: What a reader calls these parameters, with units; otherwise the ends of their paths.
+        labels: What a reader calls values that are names.
     """
     table = _relapse_by(patients, keys, months)
     most = float(table["estimate"].max())
@@ -283,8 +318,8 @@ def relapse_map(
                 else:
                     ax.text(x, y - 0.02, percent(value), va="bottom", **ink)
                     ax.text(x, y - 0.08, f"{percent(lower)}–{percent(upper)}", va="top", fontsize=5.5, **ink)
-            ax.set_xticks(range(len(columns)), [_value(v) for v in columns])
-            ax.set_yticks(range(len(rows)), [_value(v) for v in rows])
+            ax.set_xticks(range(len(columns)), [_value(v, labels or {}) for v in columns])
+            ax.set_yticks(range(len(rows)), [_value(v, labels or {}) for v in rows])
             ax.set(title=f"{kind} relapse", xlabel=(names or {}).get(keys[1], _ending(keys[1])))
             ax.tick_params(length=0)
         axes.flat[0].set_ylabel((names or {}).get(keys[0], _ending(keys[0])))
@@ -312,5 +347,11 @@ def _ending(key: str) -> str:
     return "\n".join(key.rsplit(".", 2)[-2:])
 
 
-def _value(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _value(value: Any, labels: Mapping[str, str]) -> str:
+    if not isinstance(value, float):
+        return labels.get(str(value), str(value))
+    if value < 1e5:
+        return f"{value:.3g}"
+    digits, _, power = f"{value:.2e}".partition("e+")
+    front = f"{float(digits):g}×" if float(digits) != 1 else ""
+    return f"${front}10^{{{int(power)}}}$"

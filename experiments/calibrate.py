@@ -53,11 +53,11 @@ def find(settings: Settings, run: Run) -> None:
 
         labels = {name: trial.trial.label for name, trial in trials.items()}
         pictures = {
-            "parameters": fit_figures.prior_and_posterior(found),
+            "parameters": fit_figures.prior_and_posterior(found.marginals()),
             "pairs": fit_figures.pairs(found),
             "predicted": trial_figures.forest(predicted, labels),
             "left_out": trial_figures.forest(left_out, labels),
-            "emulator": fit_figures.emulated(found),
+            "emulator": fit_figures.emulated(found.checked()),
         }
         for figure, _ in pictures.values():
             figures.stamp(figure, report.about(settings, f"{len(found.x)} runs of {len(trials)} trials"))
