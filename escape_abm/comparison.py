@@ -12,6 +12,7 @@ odds. Medians are scaled by such a factor.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -31,6 +32,28 @@ COLUMNS = (
 )  # fmt: skip
 RESAMPLES = 1000
 LEVEL = 95
+ENDPOINT_NAMES = {
+    "complete_remission": "CR",
+    "mrd_negative": "MRD-negative CR",
+    "overall_survival": "OS",
+    "event_free_survival": "EFS",
+    "relapse_free_survival": "RFS",
+    "cumulative_incidence_relapse": "relapse, cumulative",
+    "cumulative_incidence_antigen_negative": "antigen-negative relapse, cumulative",
+    "cumulative_incidence_antigen_positive": "antigen-positive relapse, cumulative",
+    "cumulative_incidence_lineage_switch": "lineage switch, cumulative",
+    "non_relapse_mortality": "non-relapse mortality",
+    "crs_any_grade": "CRS, any grade",
+    "crs_grade_3_or_higher": "CRS grade ≥ 3",
+    "b_cell_aplasia": "B-cell aplasia",
+    "car_t_persistence": "CAR T persistence",
+    "relapse": "relapse, crude",
+    "relapse_antigen_negative": "antigen-negative, of relapses",
+    "relapse_antigen_positive": "antigen-positive, of relapses",
+    "relapse_lineage_switch": "lineage switch, of relapses",
+    "car_t_lost_at_relapse": "CAR T lost, of relapses",
+}
+"""What a reader calls the endpoints."""
 
 
 class Resamples(NamedTuple):
@@ -180,3 +203,15 @@ def curves(
                 tails = [50, (100 - LEVEL) / 2, (100 + LEVEL) / 2]
                 lines.append((endpoint, month, *np.nanpercentile(values, tails)))
     return pd.DataFrame(lines, columns=["endpoint", "month", "median", "lower", "upper"])
+
+
+def row_name(line: Any) -> str:
+    """What a reader calls a published figure: a line with `endpoint`, `month` and `stratum`."""
+    name = ENDPOINT_NAMES.get(line.endpoint, line.endpoint.replace("_", " "))
+    if line.endpoint.startswith("relapse_cd"):
+        signs = line.endpoint.removeprefix("relapse_").replace("pos", "+").replace("neg", "−").replace("_", "")
+        name = f"{signs.upper()}, of relapses"
+    month = "" if line.month is None or pd.isna(line.month) else f", {line.month:g} mo"
+    of = line.stratum.replace("cd19_", "CD19-").replace("cd22_", "CD22-").replace("crs_", "CRS_").replace("_", " ")
+    of = re.sub(r"(?<=\d) (?=\d)", "–", of)  # grades 1 2
+    return f"{name}{month}" + ("" if of == "all" else f" ({of})")

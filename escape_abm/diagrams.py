@@ -115,7 +115,7 @@ def law(letters: Alphabet) -> tuple[Figure, pd.DataFrame]:
     }
     tables = []
     with mpl.rc_context(STYLE):
-        figure, _ = canvas(6.1)
+        figure, _ = canvas(5.8)
         figure.clear()
         grid = figure.subplot_mosaic([["a", "a"], ["b", "c"]], width_ratios=[1, 1], height_ratios=[1.15, 1.2])
         for i, (key, (title, node, drawn)) in enumerate(panels.items()):
@@ -128,7 +128,8 @@ def law(letters: Alphabet) -> tuple[Figure, pd.DataFrame]:
             tables.append(_readable(arrows).assign(panel=title))
         handles = [Line2D([], [], color=colour, linestyle=dashes) for _, colour, dashes in CLOCKS.values()]
         names = [name for name, *_ in CLOCKS.values()]
-        figure.legend(handles, names, loc="outside upper center", ncols=3, frameon=False, title="A cell changes")
+        look: Any = {"frameon": False, "title": "A cell changes", "alignment": "left", "labelspacing": 0.8}
+        grid["a"].legend(handles, names, loc="upper left", bbox_to_anchor=(1.02, 0.95), **look)
     return figure, pd.concat(tables, ignore_index=True)[["panel", "source", "target", "route", "clock"]]
 
 
@@ -210,22 +211,14 @@ def relapse_flow(patients: pd.DataFrame, labels: Mapping[str, str]) -> tuple[Fig
         for i, (ax, (arm, label)) in enumerate(zip(axes.flat, labels.items(), strict=False)):
             title_product(ax, arm, label)
             _flow(ax, table[table["arm"] == arm], top)
-            ax.set(xlim=(-0.32, 1.32), ylim=(0, tops[i // columns]), xticks=[], yticks=[])
+            ax.set(xlim=(-0.22, 1.75), ylim=(0, tops[i // columns]), xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
         for ax in axes.flat[len(labels) :]:
             ax.set_visible(False)
         left = [m for m in MECHANISM_STYLE if (table["relapse_mechanism"] == m).any()]
-        right = [p for p in COURSE_STYLE if (table["phenotype"] == p).any()]
         handles = [Patch(facecolor=c, hatch=h, edgecolor="white") for c, h in (MECHANISM_STYLE[m] for m in left)]
-        figure.legend(
-            handles, left, loc="outside upper center", ncols=5, frameon=False, title="left: what let it happen"
-        )
-        handles = [Patch(facecolor=COURSE_STYLE[p][0], edgecolor="white") for p in right]
-        figure.legend(
-            handles, right, loc="outside lower center", ncols=6, columnspacing=1.1, handlelength=1.6, frameon=False,
-            borderaxespad=1.6,
-            title=f"right: phenotype of the relapse; numbers in % of the same {n} patients under each product",
-        )  # fmt: skip
+        words = f"From what let relapses happen to their phenotype, in % of the same {n} patients under each product"
+        figure.legend(handles, left, loc="outside upper center", ncols=6, frameon=False, title=words, columnspacing=1.2)
     return figure, table
 
 
@@ -244,10 +237,9 @@ def _flow(ax: Axes, table: pd.DataFrame, top: float) -> None:
         for name, y in side.items():
             colour, hatch = style[name]
             ax.bar(x, totals[name], 0.06, y, align="edge", color=colour, hatch=hatch, edgecolor="white", linewidth=0.4)
-            if totals[name] >= 0.055 * top:  # smaller numbers would lie on each other
-                at = x - 0.03 if x < 0 else x + 0.09
-                ax.text(at, y + totals[name] / 2, percent(totals[name]), fontsize=6.5, va="center",
-                        ha="right" if x < 0 else "left")  # fmt: skip
+            if totals[name] >= 0.05 * top:  # smaller words would lie on each other
+                at, words = (x - 0.03, percent(totals[name])) if x < 0 else (1.09, f"{percent(totals[name])} {name}")
+                ax.text(at, y + totals[name] / 2, words, fontsize=6, va="center", ha="right" if x < 0 else "left")
     for mechanism in left:
         for name in right:
             if width := float(wide.loc[mechanism, name]):

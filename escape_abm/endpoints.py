@@ -120,7 +120,7 @@ def relapse_mechanism(path: Trajectory, day: int, phenotype: str, kind: str, cli
         return "after transplant"
     if any(f"{a.upper()}dim" in phenotype for a in targets(path, day)):
         return "antigen low"
-    if clinic.blast_fraction(float(path.marrow[day])) < clinic.relapse_blast_fraction:
+    if relapse_site(path, day, clinic) == "extramedullary":
         return "sanctuary"
     car_t = path.car_t[day]
     if car_t.sum() < clinic.car_t_detection_cells:
@@ -128,6 +128,13 @@ def relapse_mechanism(path: Trajectory, day: int, phenotype: str, kind: str, cli
     if car_t[:, EXHAUSTED].sum() > car_t[:, (MEMORY, EFFECTOR)].sum():
         return "exhausted"
     return "outgrown"
+
+
+def relapse_site(path: Trajectory, day: int, clinic: Clinic) -> str:
+    """Where the relapse of this day is seen: "marrow", "extramedullary" (isolated) or "combined"."""
+    if clinic.blast_fraction(float(path.marrow[day])) < clinic.relapse_blast_fraction:
+        return "extramedullary"
+    return "combined" if path.sanctuary[day] >= clinic.extramedullary_cells else "marrow"
 
 
 def _left(car_t: NDArray[np.int64], day: int, peak: int) -> float:
@@ -166,6 +173,7 @@ class Failure(NamedTuple):
     phenotype: str | None = None
     kind: str | None = None
     mechanism: str | None = None
+    site: str | None = None
     death_hazard: float = 0.0
 
 
@@ -180,7 +188,8 @@ def _failure(path: Trajectory, clinic: Clinic, remission: bool) -> Failure:
     kind = relapse_kind(phenotype, targets(path, day))
     switched = kind == LINEAGE_SWITCH
     hazard = clinic.death_after_lineage_switch_per_day if switched else clinic.death_after_relapse_per_day
-    return Failure(day, phenotype, kind, relapse_mechanism(path, int(day), phenotype, kind, clinic), hazard)
+    mechanism = relapse_mechanism(path, int(day), phenotype, kind, clinic)
+    return Failure(day, phenotype, kind, mechanism, relapse_site(path, int(day), clinic), hazard)
 
 
 def patient_row(path: Trajectory, clinic: Clinic, follow_up_days: int, transplant: Transplant) -> dict[str, Any]:
@@ -211,6 +220,7 @@ def patient_row(path: Trajectory, clinic: Clinic, follow_up_days: int, transplan
         "relapse_kind": failure.kind,
         "relapse_phenotype": failure.phenotype,
         "relapse_mechanism": failure.mechanism,
+        "relapse_site": failure.site,
         "day_event": day_event if math.isfinite(day_event) else math.nan,
         "day_death": day_death,
         "cause_of_death": cause,

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import matplotlib as mpl
 import numpy as np
@@ -46,12 +47,21 @@ MECHANISM_STYLE = {
     "pre-existing clone": (VERMILION, "////"),
     "acquired on therapy": (ORANGE, "...."),
     "antigen low": (YELLOW, ""),
-    "sanctuary": (PURPLE, "xx"),
+    "sanctuary": (SKY, "xx"),
     "CAR T lost": (BLUE, ""),
     "rejected": ("#003D66", ""),
     "exhausted": (GREEN, "--"),
-    "outgrown": (SKY, ""),
+    "outgrown": ("#C3D5E3", ""),
     "after transplant": (GREY, ""),
+}
+ESCAPED = ("negative at entry", "pre-existing clone", "acquired on therapy")
+NO_REMISSION = "no remission"
+# Marker, colour and its filling.
+FAILURES = {
+    ANTIGEN_NEGATIVE: ("o", VERMILION, VERMILION),
+    ANTIGEN_POSITIVE: ("s", BLUE, "white"),
+    LINEAGE_SWITCH: ("D", PURPLE, PURPLE),
+    NO_REMISSION: ("x", BLACK, BLACK),
 }
 RELAPSE_STYLE = {
     ANTIGEN_POSITIVE: (BLUE, "-", "antigen-positive"),
@@ -95,7 +105,7 @@ PRODUCT_STYLE = {
     "coadministered": ("#999933", "h"),
     "sequential": ("#AA4499", "*"),
 }
-OTHER_PRODUCT = ("#AAAAAA", "o")
+OTHER_COLOUR, OTHER_MARKERS = "#AAAAAA", "os^Dv<>PXdph"
 STYLE: Any = {
     "font.size": 8,
     "axes.titlesize": 8.5,
@@ -144,7 +154,8 @@ def title_product(ax: Axes, arm: str, label: str, size: float = 8.5) -> None:
 
 
 def _mark(ax: Axes, arm: str, at: tuple[float, float], coordinates: Any, offset: tuple[float, float]) -> None:
-    colour, marker = PRODUCT_STYLE.get(arm, OTHER_PRODUCT)
+    other = OTHER_COLOUR, OTHER_MARKERS[crc32(arm.encode()) % len(OTHER_MARKERS)]
+    colour, marker = PRODUCT_STYLE.get(arm, other)
     place = ax.transAxes if coordinates == "axes fraction" else ax.get_yaxis_transform()
     shift = ScaledTranslation(offset[0] / 72, offset[1] / 72, ax.figure.dpi_scale_trans)
     ax.plot(
@@ -217,11 +228,15 @@ def outcomes_by_product(patients: pd.DataFrame, labels: dict[str, str], months: 
 
 
 def mechanisms_by_product(patients: pd.DataFrame, labels: dict[str, str]) -> tuple[Figure, pd.DataFrame]:
-    """Why patients relapsed, a bar for each product, in % of all patients."""
+    """Why patients relapsed, a bar for each product, in % of all patients; lineage switches apart from antigen loss."""
     n = patients["patient"].nunique()
-    counted = patients.groupby(["arm", "relapse_mechanism"]).size().unstack(fill_value=0)
-    share = counted.reindex(index=list(labels), columns=list(MECHANISM_STYLE), fill_value=0) / n
-    figure, ax = _stacked(share, MECHANISM_STYLE, labels, numbers=False)
+    switched = (patients["relapse_kind"] == LINEAGE_SWITCH).fillna(False).astype(bool)
+    why = patients["relapse_mechanism"].mask(switched, LINEAGE_SWITCH)
+    style = {LINEAGE_SWITCH: OUTCOMES[LINEAGE_SWITCH]} | MECHANISM_STYLE
+    style = {name: style[name] for name in (*ESCAPED, LINEAGE_SWITCH, *MECHANISM_STYLE)}
+    counted = patients.groupby(["arm", why]).size().unstack(fill_value=0)
+    share = counted.reindex(index=list(labels), columns=list(style), fill_value=0) / n
+    figure, ax = _stacked(share, style, labels, numbers=False)
     ax.set_xlim(0, max(0.05, 1.03 * float(share.sum(axis=1).max())))
     ax.set_xlabel(f"Relapses by what let them happen, in % of the same {n} virtual patients under each product")
     return figure, _long(share, "mechanism")
@@ -261,7 +276,7 @@ def incidence_by_product(
                     curve = pd.DataFrame(
                         {"cause": [i], "day": [0.0], "estimate": [0.0], "lower": [0.0], "upper": [np.nan]}
                     )
-                last = curve.iloc[[-1]].assign(day=months * DAYS_PER_MONTH)
+                last = curve.iloc[[-1]].assign(day=max(months * DAYS_PER_MONTH, curve["day"].max()))
                 curve = pd.concat([curve, last], ignore_index=True)
                 at = curve["day"] / DAYS_PER_MONTH
                 ax.step(at, curve["estimate"], where="post", color=colour, linestyle=dashes, linewidth=1.5, label=name)
@@ -407,48 +422,54 @@ def _course(ax: Axes, lines: pd.DataFrame, fate: str, limits: dict[str, float]) 
 
 
 def relapse_by_product(patients: pd.DataFrame, labels: dict[str, str], months: float) -> tuple[Figure, pd.DataFrame]:
-    """The answer in one picture: relapse of all patients, the same under each product, by what they entered with.
+    """The answer in one picture: failure of all patients by kind, the same patients under each product.
 
-    Patients whose leukaemia lacked an antigen in part at entry are shown apart: their antigen-negative relapse is the
-    disease that they came with.
+    Patients whose leukaemia lacked an antigen in part at entry have a panel of their own: there an antigen-negative
+    relapse is the disease that they came with.
     """
-    day = months * DAYS_PER_MONTH
     entered = patients["antigen_negative_at_entry"]
-    groups = [
-        ("antigen-positive at entry", ANTIGEN_NEGATIVE, ~entered, "o", VERMILION, VERMILION),
-        ("antigen-positive at entry", ANTIGEN_POSITIVE, ~entered, "s", BLUE, "white"),
-        ("antigen-negative at entry", ANTIGEN_NEGATIVE, entered, "^", "#7A2E00", "white"),
-    ]
-    groups = [g for g in groups if g[2].any()]
+    groups = [("antigen-positive at entry", ~entered), ("antigen-negative at entry", entered)]
+    groups = [group for group in groups if group[1].any()]
     tables = []
     with mpl.rc_context(STYLE):
-        figure, axes = canvas(0.4 * len(labels) + 1.25)
-        ax: Axes = axes[0, 0]
-        for i, (entry, kind, mask, marker, colour, face) in enumerate(groups):
-            rows = []
-            for arm in labels:
-                here = patients[(patients["arm"] == arm) & mask]
-                hit = (here["relapse_kind"] == kind).fillna(False).astype(bool) & (here["day_relapse"] <= day)
-                rows.append((arm, entry, kind, *proportion(int(hit.sum()), len(here))))
-            table = pd.DataFrame(rows, columns=["arm", "entry", "kind", "estimate", "lower", "upper", "n"])
-            tables.append(table)
-            ax.errorbar(
-                table["estimate"], np.arange(len(labels)) + 0.22 * (i - (len(groups) - 1) / 2),
-                xerr=[table["estimate"] - table["lower"], table["upper"] - table["estimate"]],
-                fmt=marker, color=colour, markersize=4.5, capsize=2, linewidth=1.2, markerfacecolor=face, clip_on=False,
-                label=f"{kind} relapse, {entry} (n = {table['n'].iloc[0]})",
-            )  # fmt: skip
-        ax.set_yticks(range(len(labels)), list(labels.values()))
-        ax.set_ylim(len(labels) - 0.5, -0.5)
-        ax.set_xlim(left=0)
-        ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        ax.grid(axis="x", color="#DDDDDD", linewidth=0.6)
-        ax.set_axisbelow(True)
-        ax.set_xlabel(f"Patients with relapse by {months:g} months, in % of all in the group, 95 % interval")
-        figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=1, frameon=False)
-        sns.despine(ax=ax, left=True)
-        mark_products(ax, list(labels))
-    return figure, pd.concat(tables, ignore_index=True)
+        figure, axes = canvas(0.42 * len(labels) + 1.1, 1, len(groups), sharey=True, sharex=True)
+        for ax, (entry, mask) in zip(axes[0], groups, strict=True):
+            for i, (kind, (marker, colour, face)) in enumerate(FAILURES.items()):
+                table = _failed(patients[mask], labels, kind, months).assign(entry=entry)
+                tables.append(table)
+                ax.errorbar(
+                    table["estimate"], np.arange(len(labels)) + 0.19 * (i - (len(FAILURES) - 1) / 2),
+                    xerr=[table["estimate"] - table["lower"], table["upper"] - table["estimate"]],
+                    fmt=marker, color=colour, markersize=4, capsize=1.5, linewidth=1, markerfacecolor=face,
+                    clip_on=False, label=kind if kind in (LINEAGE_SWITCH, NO_REMISSION) else f"{kind} relapse",
+                )  # fmt: skip
+            ax.set_title(f"{entry} (n = {table['n'].iloc[0]})", loc="left", fontsize=8)
+            ax.set_ylim(len(labels) - 0.5, -0.5)
+            ax.set_xlabel(f"% of the group by {months:g} months, 95 % interval")
+            ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            ax.grid(axis="x", color="#DDDDDD", linewidth=0.6)
+            ax.set_axisbelow(True)
+            sns.despine(ax=ax, left=True)
+            ax.tick_params(axis="y", length=0)
+        axes[0, 0].set_xlim(0, max(0.02, 1.03 * max(float(table["upper"].max()) for table in tables)))
+        axes[0, 0].set_yticks(range(len(labels)), list(labels.values()))
+        mark_products(axes[0, 0], list(labels))
+        handles = axes[0, 0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside upper center", ncols=len(FAILURES), frameon=False)
+    columns = ["arm", "entry", "kind", "estimate", "lower", "upper", "n"]
+    return figure, pd.concat(tables, ignore_index=True)[columns]
+
+
+def _failed(patients: pd.DataFrame, labels: dict[str, str], kind: str, months: float) -> pd.DataFrame:
+    """Share of the patients of each product who relapsed in this way, or were never in remission."""
+    if kind == NO_REMISSION:
+        hit = ~patients["complete_remission"]
+    else:
+        then = patients["day_relapse"] <= months * DAYS_PER_MONTH
+        hit = (patients["relapse_kind"] == kind).fillna(False).astype(bool) & then
+    counts = hit.groupby(patients["arm"]).agg(["sum", "size"]).reindex(list(labels))
+    rows = [(arm, kind, *proportion(int(k), int(n))) for arm, k, n in counts.itertuples()]
+    return pd.DataFrame(rows, columns=["arm", "kind", "estimate", "lower", "upper", "n"])
 
 
 def stamp(figure: Figure, text: str) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 PALE = "#9CC9E3"
 COLUMNS = 4
 PAIRS = 6
+LEAST_INDEX = 0.03
+MOST_UNSEEN = 0.5
 SECTIONS = ("biology.", "clinic.", "antigens.", "leukaemia.", "killing.", "car_t.", "host.")
 UNITS = {"_per_day": " /d", "_per_division": " /division", "_cells": "", "_molecules": "", "_sigma": " (spread)"}
 OUTCOME_NAMES = {
@@ -126,21 +128,31 @@ def emulated(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
 
 
 def indices(table: pd.DataFrame, labels: dict[str, str]) -> tuple[Figure, pd.DataFrame]:
-    """Total Sobol indices: a row for each parameter, a column for each product, a panel for each outcome."""
+    """Total Sobol indices: a row for each parameter, a column for each product, a panel for each outcome.
+
+    Where the emulator does not see most of the variance, there is nothing to share out. Parameters whose index is below
+    `LEAST_INDEX` everywhere are left out.
+    """
     wide: Any = table.pivot(index="path", columns=["endpoint", "arm"], values="total")
     sign: Any = table.pivot(index="path", columns=["endpoint", "arm"], values="direction")
-    order = wide.max(axis=1).sort_values(ascending=False).index
+    seen = table.groupby(["endpoint", "arm"])["lack_of_fit"].first() < MOST_UNSEEN
+    most = wide.loc[:, seen.reindex(wide.columns)].max(axis=1).sort_values(ascending=False)
+    order = most[most >= LEAST_INDEX].index
     with mpl.rc_context(STYLE):
         figure, axes = canvas(0.21 * len(order) + 1.9, 1, len(OUTCOME_NAMES), sharey=True)
         for ax, (endpoint, name) in zip(axes.flat, OUTCOME_NAMES.items(), strict=True):
+            rare = [not seen[endpoint, arm] for arm in labels]
             its, ways = wide[endpoint].loc[order, list(labels)], sign[endpoint].loc[order, list(labels)]
+            its = its.mask(np.tile(rare, (len(order), 1)))
             image = ax.imshow(its, cmap="Blues", vmin=0, vmax=float(wide.max(axis=None)), aspect="auto")
             for (y, x), value in np.ndenumerate(its.to_numpy()):
-                if value >= 0.03:
+                if value >= LEAST_INDEX:
                     color = "white" if value > 0.6 * wide.max(axis=None) else BLACK
                     ax.text(
                         x, y, "+" if ways.iloc[y, x] > 0 else "−", ha="center", va="center", color=color, fontsize=7
                     )
+            for x in np.flatnonzero(rare):
+                ax.text(x, len(order) / 2, "too rare to tell", rotation=90, ha="center", va="center", color=GREY)
             ax.set_xticks(range(len(labels)), list(labels.values()), rotation=60, ha="right", rotation_mode="anchor")
             ax.set_yticks(range(len(order)), [short_name(path) for path in order])
             ax.set_title(name)

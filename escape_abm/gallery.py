@@ -55,7 +55,7 @@ class FigureConfig(Section):
     caption: str
     """What it shows, for docs/figures.md."""
     run: str = ""
-    """What it is drawn from, as a reader would type it after `python`; without: from the code, or from `table`."""
+    """What it is drawn from, as a reader would type it after `python`; without: from the code or a measured table."""
     draw: str = ""
     """The function here that draws it."""
     options: dict[str, Any] = {}

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from escape_abm import __version__
 from escape_abm.analysis import AT_ASSESSMENT, estimate, months_of
+from escape_abm.comparison import row_name
 from escape_abm.settings import MEDIANS, Settings
 from escape_abm.survival import Estimate, percent
 from escape_abm.trial import TrialResult
@@ -86,9 +87,9 @@ def _shown(endpoint: str) -> Callable[[float], str]:
 
 
 def overview(result: TrialResult, settings: Settings) -> pd.DataFrame:
-    """The table of the arms as text, a row for each: % and 95 % interval; ≈ before a difference that is not told."""
+    """The table of the arms as text, a row for each: % and 95 % interval; ≈ where a difference is not told."""
     last = months_of(settings.follow_up_months)[-1]
-    relapse, survival = f"relapse\n{last:g} mo", f"{last:g} mo"
+    relapse, survival = f"of CR\n{last:g} mo", f"{last:g} mo"
     columns = {
         "CR": ("complete_remission", settings.assessment_month),
         "MRD-\nnegative": ("mrd_negative", settings.assessment_month),
@@ -109,7 +110,8 @@ def overview(result: TrialResult, settings: Settings) -> pd.DataFrame:
 def footnote(settings: Settings) -> str:
     """What must be known to read the table of the arms."""
     return (
-        "% and 95 % interval. Relapse: cumulative incidence in patients in CR, who differ between products. "
+        "% and 95 % interval. Relapses (antigen-negative: lacks a target of its product): cumulative incidence in "
+        "patients in CR, who differ between products. "
         f"Others: of all patients.{uncertainty(settings)}{sample(settings)}"
     )
 
@@ -137,8 +139,8 @@ def show(result: TrialResult, settings: Settings, folder: Path) -> None:
         if unclear := _unclear(result.contrasts):
             first, n = settings.product.name, (len(settings.arms) - 1) * len(OF)
             say(
-                f"≈ {len(unclear)} of {n} differences from {first} are smaller than their Monte Carlo error "
-                "(within_error in contrasts.csv): more patients would tell"
+                f"≈ {len(unclear)} of {n} differences from {first} have a 95 % interval that holds 0 "
+                "(contrasts.csv: of all, the same patients): they are not told, and more patients may tell"
             )
     if settings.trial.published:
         _show_published(console, result, settings)
@@ -159,8 +161,9 @@ OF = (
 
 
 def _unclear(contrasts: pd.DataFrame) -> set[tuple[str, str]]:
-    """Arms and endpoints whose difference from the first arm is smaller than its Monte Carlo error."""
-    lines = contrasts[contrasts["within_error"].astype(bool) & contrasts["endpoint"].isin(OF)]
+    """Arms and endpoints whose difference from the first arm has a 95 % interval that holds 0."""
+    none = (contrasts["lower"] <= 0) & (contrasts["upper"] >= 0)
+    lines = contrasts[none & contrasts["endpoint"].isin(OF)]
     return set(zip(lines["arm"], lines["endpoint"], strict=True))
 
 
@@ -198,7 +201,7 @@ def _show_published(console: Console, result: TrialResult, settings: Settings) -
             said += f"\n{shown(point.lower)}-{shown(point.upper)}"
         at = "" if point.month is None else f"{point.month:g}" + ("" if read == point.month else f"; here {read:g}")
         here = estimate(result.patients, settings.product.name, point.endpoint, read or 0)
-        name = point.endpoint.replace("cumulative_incidence", "incidence")
+        name = row_name(point.model_copy(update={"month": None}))
         table.add_row(name, at, said, str(point.n), _cell(here, shown))
     console.print(table)
 
@@ -211,15 +214,14 @@ def show_comparison(table: pd.DataFrame, label: str) -> None:
         caption="% (medians as they are) and 95 % interval. ×: outside. Rows not compared: comparison.csv says why.",
         box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, title_justify="left", caption_justify="left",
     )  # fmt: skip
-    for name in ("endpoint", "of", "month", "published", "simulated", ""):
-        lines.add_column(name, justify="left" if name in ("endpoint", "of") else "right")
+    for name in ("endpoint", "published", "simulated", ""):
+        lines.add_column(name, justify="left" if name == "endpoint" else "right")
     row: Any
     for row in table[table["inside"].notna()].itertuples():
         shown = _shown(row.endpoint)
         published = _in_line(Estimate(row.published, row.published_lower, row.published_upper, 0), shown)
         simulated = _in_line(Estimate(row.simulated, row.lower, row.upper, 0), shown)
-        month = "" if pd.isna(row.month) else f"{row.month:g}"
-        lines.add_row(row.endpoint, row.stratum, month, published, simulated, "" if row.inside else "×")
+        lines.add_row(row_name(row), published, simulated, "" if row.inside else "×")
     console.print(lines)
     show_inside(table)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from escape_abm.analysis import draws_of, measure, readings
+from escape_abm.comparison import ENDPOINT_NAMES, row_name
 from escape_abm.endpoints import ANTIGEN_NEGATIVE, ANTIGEN_POSITIVE
 from escape_abm.figures import (
     BLACK,
@@ -32,27 +32,6 @@ from escape_abm.figures import (
 from escape_abm.settings import DAYS_PER_MONTH, MEDIANS, Published, Trial
 from escape_abm.survival import percent
 
-ENDPOINT_NAMES = {
-    "complete_remission": "CR",
-    "mrd_negative": "MRD-negative CR",
-    "overall_survival": "OS",
-    "event_free_survival": "EFS",
-    "relapse_free_survival": "RFS",
-    "cumulative_incidence_relapse": "relapse, cumulative",
-    "cumulative_incidence_antigen_negative": "antigen-negative relapse, cumulative",
-    "cumulative_incidence_antigen_positive": "antigen-positive relapse, cumulative",
-    "cumulative_incidence_lineage_switch": "lineage switch, cumulative",
-    "non_relapse_mortality": "non-relapse mortality",
-    "crs_any_grade": "CRS, any grade",
-    "crs_grade_3_or_higher": "CRS grade ≥ 3",
-    "b_cell_aplasia": "B-cell aplasia",
-    "car_t_persistence": "CAR T persistence",
-    "relapse": "relapse, crude",
-    "relapse_antigen_negative": "antigen-negative, of relapses",
-    "relapse_antigen_positive": "antigen-positive, of relapses",
-    "relapse_lineage_switch": "lineage switch, of relapses",
-    "car_t_lost_at_relapse": "CAR T lost, of relapses",
-}
 PAGE_ROWS = 55
 
 
@@ -62,8 +41,9 @@ def forest(comparison: pd.DataFrame, labels: dict[str, str]) -> tuple[Figure, pd
     blocks: list[list[tuple[str, Any]]] = []
     for trial, its in table.groupby("trial", sort=False):
         inside = int(its["inside"].sum())
-        head = f"{labels[str(trial)]}: {inside} of {len(its)} inside"
-        blocks.append([(head, None), *((_row_name(line), line) for line in its.itertuples())])
+        name = labels[str(trial)].partition(" (")[0] if len(labels) > 1 else labels[str(trial)]
+        head = f"{name}: {inside} of {len(its)} inside"
+        blocks.append([(head, None), *((row_name(line), line) for line in its.itertuples())])
     columns = _columns(blocks)
     most = max(sum(map(len, column)) for column in columns)
     with mpl.rc_context(STYLE):
@@ -104,27 +84,11 @@ def _forest(ax: Axes, rows: list[tuple[str, Any]], most: int) -> None:
         face = BLACK if line.inside else "white"
         ax.plot(line.published, y, "o", color=BLACK if line.inside else VERMILION, markersize=4,
                 markerfacecolor=face, markeredgewidth=1.2)  # fmt: skip
-    ax.set_yticks(range(len(rows)), ["" if line is None else name for name, line in rows], fontsize=6.5)
+    ax.set_yticks(range(len(rows)), ["" if line is None else name for name, line in rows], fontsize=6.2)
     ax.set(ylim=(most - 0.5, -0.8), xlim=(-0.02, 1.02), xlabel="Share of patients")
-    ax.xaxis.set_major_locator(MaxNLocator(4))
-    ax.xaxis.set_major_formatter(PercentFormatter(1))
+    ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "50%", "", "100%"])
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
-
-
-def _row_name(line: Any) -> str:
-    name = ENDPOINT_NAMES.get(line.endpoint, line.endpoint.replace("_", " "))
-    if line.endpoint.startswith("relapse_cd"):
-        signs = line.endpoint.removeprefix("relapse_").replace("pos", "+").replace("neg", "−").replace("_", "")
-        name = f"{signs.upper()}, of relapses"
-    month = "" if pd.isna(line.month) else f", {line.month:g} mo"
-    who = "" if line.stratum == "all" else f" ({_readable(line.stratum)})"
-    return f"{name}{month}{who}"
-
-
-def _readable(stratum: str) -> str:
-    words = stratum.replace("cd19_", "CD19-").replace("cd22_", "CD22-").replace("crs_", "CRS_").replace("_", " ")
-    return re.sub(r"(?<=\d) (?=\d)", "–", words)
 
 
 RELAPSE_MARKER = {
@@ -197,9 +161,11 @@ def relapse_in_trials(trials: Sequence[tuple[Trial, pd.DataFrame]]) -> tuple[Fig
                 tables.append(line.assign(trial=trial.name))
                 ax.plot(line["month"], line["median"], color=colour, linestyle=dashes, linewidth=1.4)
                 ax.fill_between(line["month"], line["lower"], line["upper"], color=colour, alpha=0.13, linewidth=0)
-            for point in points:
+            beside = 0.012 * float(curves["month"].max())  # points of one month lie beside each other
+            for i, point in enumerate(points):
+                month = (point.month or math.nan) - beside * sum(p.month == point.month for p in points[:i])
                 ax.errorbar(
-                    point.month or math.nan, point.estimate, yerr=whiskers(point), fmt=RELAPSE_MARKER[point.endpoint],
+                    month, point.estimate, yerr=whiskers(point), fmt=RELAPSE_MARKER[point.endpoint],
                     color=kinds[point.endpoint][0], markersize=5, markeredgecolor="white", markeredgewidth=0.6,
                     capsize=2, clip_on=False, zorder=5,
                 )  # fmt: skip
@@ -212,12 +178,14 @@ def relapse_in_trials(trials: Sequence[tuple[Trial, pd.DataFrame]]) -> tuple[Fig
             ax.set_visible(False)
         axes.flat[0].set_ylim(0, min(1.0, axes.flat[0].get_ylim()[1]))
         figure.supylabel("Relapse of patients in CR", fontsize=8)
+        table = pd.concat(tables, ignore_index=True)[["trial", "endpoint", "month", "median", "lower", "upper"]]
+        shown = {endpoint: kind for endpoint, kind in kinds.items() if (table["endpoint"] == endpoint).any()}
         handles = [
             Line2D([], [], color=colour, linestyle=dashes, marker=RELAPSE_MARKER[e], markeredgecolor="white")
-            for e, (colour, dashes, _) in kinds.items()
+            for e, (colour, dashes, _) in shown.items()
         ]
-        figure.legend(handles, [k[2] for k in kinds.values()], loc="outside upper center", ncols=4, frameon=False)
-    return figure, pd.concat(tables, ignore_index=True)[["trial", "endpoint", "month", "median", "lower", "upper"]]
+        figure.legend(handles, [k[2] for k in shown.values()], loc="outside upper center", ncols=4, frameon=False)
+    return figure, table
 
 
 def prevented(table: pd.DataFrame, labels: dict[str, str], reference: str) -> tuple[Figure, pd.DataFrame]:
