@@ -23,7 +23,7 @@ from escape_abm.parameters import InputError, suggest
 from escape_abm.report import about, footnote, overview
 from escape_abm.settings import Settings
 from escape_abm.simulation import Trajectory
-from escape_abm.states import State, phenotype
+from escape_abm.states import MYELOID, State, phenotype
 from escape_abm.trial import TrialResult
 
 if TYPE_CHECKING:
@@ -33,7 +33,12 @@ PIXELS_PER_INCH = 100  # as shown; drawn with twice as many, for sharp screens
 
 
 class Picture(NamedTuple):
-    """A figure, and the table that it drew. A notebook shows the figure."""
+    """A figure, and the table that it drew. A notebook shows the figure.
+
+    Attributes:
+        figure: Of matplotlib, with all its methods.
+        table: What is drawn, in long form; docs/outputs.md tells the columns of each picture.
+    """
 
     figure: Figure
     table: pd.DataFrame
@@ -59,7 +64,10 @@ class Picture(NamedTuple):
 
 
 class Plots:
-    """The pictures of a trial, for example `result.plot.incidence()`; each has the table that it drew."""
+    """The pictures of a trial, for example `result.plot.incidence()`; each has the table that it drew.
+
+    Shares and bounds in the tables are fractions from 0 to 1, bounds are 95 %; `arm` is the name of the product.
+    """
 
     def __init__(self, settings: Settings, tables: TrialResult) -> None:
         """Of these tables, that came of these settings."""
@@ -67,7 +75,10 @@ class Plots:
         self._labels = {arm.name: arm.label for arm in settings.arms}
 
     def relapse(self) -> Picture:
-        """The answer in one picture: relapse of all patients under each product, by what they entered with."""
+        """The answer in one picture: relapse of all patients under each product, by what they entered with.
+
+        Table: `arm, entry, kind, estimate, lower, upper, n`.
+        """
         from escape_abm import figures
 
         return self._stamped(
@@ -75,7 +86,7 @@ class Plots:
         )
 
     def outcomes(self) -> Picture:
-        """What became of all patients by the end of follow-up."""
+        """What became of all patients by the end of follow-up. Table: `arm, outcome, fraction`."""
         from escape_abm import figures
 
         return self._stamped(
@@ -83,13 +94,17 @@ class Plots:
         )
 
     def mechanisms(self) -> Picture:
-        """What let the relapses happen."""
+        """What let the relapses happen, in shares of all patients. Table: `arm, mechanism, fraction`."""
         from escape_abm import figures
 
         return self._stamped(figures.mechanisms_by_product(self._tables.patients, self._labels))
 
     def incidence(self) -> Picture:
-        """Cumulative incidence of each kind of relapse in patients in CR, with what the trial published."""
+        """Cumulative incidence of each kind of relapse in patients in CR, with what the trial published.
+
+        Table: `arm, kind, day, estimate, lower, upper`, a row for each step of a curve; the published points are not
+        in it.
+        """
         from escape_abm import figures
 
         s = self._settings
@@ -100,8 +115,10 @@ class Plots:
     def courses(self, arms: Sequence[str] = ()) -> Picture:
         """Day by day, the patients and products whose fates differ most among those whose courses were kept.
 
+        Table: `patient, arm, line, day, cells`; `line` is what the legend says, `cells` those of the whole body.
+
         Args:
-            arms: Products to choose among; all if none is given.
+            arms: Names of products to choose among; all if none is given.
 
         Raises:
             InputError: a product is not one of this trial, or no course was kept.
@@ -120,6 +137,8 @@ class Plots:
 
     def published(self) -> Picture:
         """What the trial published beside simulated trials of its size: of the first product.
+
+        Table: the rows of `Result.published()` that are drawn.
 
         Raises:
             InputError: the settings have no trial with published figures.
@@ -165,7 +184,16 @@ def beside_published(settings: Settings, tables: TrialResult) -> pd.DataFrame:
 class Result(TrialResult):
     """The tables of a virtual trial, the settings that they came of, and their pictures.
 
+    `run_trial` gives one, and so does `load(FOLDER).result()` of a stored run. With P patients under A products:
+
     Attributes:
+        patients: P x A rows, one for each patient and product: covariates and every endpoint, days from the first
+            infusion (docs/outputs.md tells every column).
+        trajectories: Long table `patient, arm, day, group, cells` of the patients whose courses were kept
+            (`trajectories.patients`); without rows if none was.
+        summary: `arm, endpoint, month, estimate, lower, upper, n, standard_error`: every endpoint, bounds of 95 %.
+        contrasts: `arm, reference, endpoint, month, difference, lower, upper, n, unpaired_n, standard_error,
+            within_error`: each other product minus the first, over the same patients.
         settings: What was run.
     """
 
@@ -177,7 +205,13 @@ class Result(TrialResult):
         return Plots(self.settings, self)
 
     def published(self) -> pd.DataFrame:
-        """A row for each figure that the trial published, beside what trials of its size would have."""
+        """A row for each figure that the trial published, beside what trials of its size would have.
+
+        Columns are those of `comparison.csv` (docs/outputs.md).
+
+        Raises:
+            InputError: the settings have no trial with published figures.
+        """
         return beside_published(self.settings, self)
 
     def patient(self, index: int) -> VirtualPatient:
@@ -207,10 +241,14 @@ def run_trial(settings: Settings, on_progress: Callable[[int], None] | None = No
 class VirtualPatient:
     """One patient under every product: virtual twins, who share everything up to the first infusion.
 
+    `result.patient(8)` is patient 8 of a trial; `VirtualPatient(settings, 8)` treats the patient without the trial.
+    Numbers of cells are those of the whole body (of a sample with `engine.sample_cells`), days are from the first
+    infusion.
+
     Attributes:
         settings: With what and how the patient is treated.
-        trajectories: The whole course under each product, by its name.
-        traits: Who the patient is, with the patient's own parameters.
+        trajectories: The whole course under each product, by its name: cells by day and state (`Trajectory`).
+        traits: Who the patient is, printed with one trait a line; `.biology` holds the patient's own parameters.
     """
 
     def __init__(self, settings: Settings, index: int | None = None) -> None:
@@ -224,7 +262,7 @@ class VirtualPatient:
             raise InputError(f"patient={index}: patients are numbered from 0")
         self.settings = settings
         self.trajectories: dict[str, Trajectory] = {p.product.name: p for p in trial.treat(index, settings)}
-        self.traits: Patient = next(iter(self.trajectories.values())).patient
+        self.traits: Patient = _Traits(**vars(next(iter(self.trajectories.values())).patient))
 
     @cached_property
     def fates(self) -> pd.DataFrame:
@@ -233,28 +271,41 @@ class VirtualPatient:
 
     @cached_property
     def courses(self) -> pd.DataFrame:
-        """Long table `patient, arm, day, group, cells`, with the groups of `trajectories.parquet`."""
+        """Long table `patient, arm, day, group, cells`, every day, with the groups of `trajectories.parquet`.
+
+        Day 0 is just after the first infusion: bridging and lymphodepletion have thinned the leukaemia by then. A
+        course ends at relapse or without remission, unless `engine.stop_at_failure=false`.
+        """
         return pd.concat([trial.course(path) for path in self.trajectories.values()], ignore_index=True)
 
     @cached_property
     def clones(self) -> pd.DataFrame:
-        """The leukaemia at entry, by what cells show and which antigens they have hit: `phenotype, ..., cells, share`.
+        """The leukaemia at entry, the largest clone first: `phenotype, <each antigen>, maturity, cells, share`.
 
-        It is the same under every product.
+        Cells are counted at entry, before bridging and lymphodepletion, so that `courses` begin with fewer on day 0.
+        Marrow and sanctuaries are counted together. The table is the same under every product. Columns:
+
+        - `phenotype`: what flow cytometry would call the cell, as in `courses`;
+        - one for each antigen, such as `cd19`: high, dim, silenced or lost, and whether one allele of two is lost;
+        - `maturity`: committed, progenitor-like (with less of every antigen, so called dim even where the antigen's own
+          column says high) or myeloid (lineage switch);
+        - `cells`: how many, `share`: of all leukaemic cells.
         """
         path = next(iter(self.trajectories.values()))
         letters, cells = path.alphabet, path.entry
-        of = [[phenotype(s, letters.antigens), *_antigens(s, self.traits)] for s in letters.states]
-        table = pd.DataFrame(of, columns=["phenotype", *letters.antigens]).assign(cells=cells)
-        table = table.groupby(["phenotype", *letters.antigens])["cells"].sum().reset_index()
+        by = ["phenotype", *letters.antigens, "maturity"]
+        of = [[phenotype(s, letters.antigens), *_antigens(s, self.traits), _maturity(s)] for s in letters.states]
+        table = pd.DataFrame(of, columns=by).assign(cells=cells).groupby(by)["cells"].sum().reset_index()
         table = table[table["cells"] > 0].sort_values("cells", ascending=False, ignore_index=True)
         return table.assign(share=table["cells"] / cells.sum())
 
     def plot(self, arms: Sequence[str] = ()) -> Picture:
         """Leukaemic cells by phenotype, CAR T cells and normal B cells, day by day.
 
+        Table: `patient, arm, line, day, cells`, as `Plots.courses`.
+
         Args:
-            arms: Products to show; of more than four, those whose fates differ most.
+            arms: Names of products to show; of more than four, those whose fates differ most.
 
         Raises:
             InputError: a product is not one of these settings.
@@ -291,11 +342,25 @@ class VirtualPatient:
         return _shown(title, cells.map(lambda v: "" if pd.isna(v) else f"{v:g}" if isinstance(v, float) else str(v)))
 
 
+class _Traits(Patient):
+    """A patient who is printed with one trait a line, by the columns of `patients.parquet`."""
+
+    def __repr__(self) -> str:
+        own = self.covariates() | {"rejection_day": self.rejection_day, "biology": "all parameters: .biology"}
+        width = max(map(len, own))
+        lines = [f"{name:{width}}  {f'{v:.4g}' if isinstance(v, float) else v}" for name, v in own.items()]
+        return "\n".join([f"virtual patient {self.index} of seed {self.seed}", *lines])
+
+
 def _antigens(state: State, patient: Patient) -> list[str]:
     """What a cell shows of each antigen, and whether it has lost an allele of it."""
     names: dict[str, Any] = dict(patient.biology.antigens)
     hit = [0 < a.alleles < antigen.hits_to_loss for a, antigen in zip(state.antigens, names.values(), strict=True)]
     return [a.shown + (", one allele lost" if h else "") for a, h in zip(state.antigens, hit, strict=True)]
+
+
+def _maturity(state: State) -> str:
+    return MYELOID if state.lineage == MYELOID else "progenitor-like" if state.progenitor else "committed"
 
 
 def _shown(title: str, cells: pd.DataFrame, foot: str = "") -> str:

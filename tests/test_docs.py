@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 
+import escape_abm
 from docs import make_tables, make_validation, make_verification
 from docs.make_tables import CONF, GROUPS, opening_comment
 from escape_abm.comparison import COLUMNS
@@ -57,6 +59,23 @@ def test_every_output_column_is_explained() -> None:
     short = [e.replace("cumulative_incidence_antigen", "..._antigen") for e in COMPARED if not e.startswith(families)]
     short = [e.replace("cumulative_incidence_lineage", "..._lineage") for e in short]
     assert [e for e in short if f"`{e}`" not in page] == []
+
+
+def test_columns_of_figures_are_explained() -> None:
+    """Of those whose small tables are stored."""
+    page = (DOCS / "outputs.md").read_text(encoding="utf-8").partition("## figures/")[2]
+    names = ("relapse_by_product", "outcomes_by_product", "mechanisms_by_product", "cumulative_incidence", "courses")
+    for name in (*names, "prevented"):
+        head = (ROOT / "tests/figures" / f"{name}.csv").read_text(encoding="utf-8").splitlines()[0]
+        assert f"`{name}.csv`" in page
+        assert f"`{head.replace(',', ', ')}`" in page, name
+
+
+def test_every_name_of_the_package_is_on_the_page_of_python() -> None:
+    page = (DOCS / "api.md").read_text(encoding="utf-8")
+    assert [name for name in escape_abm.__all__ if name != "__version__" and f"`{name}`" not in page] == []
+    for module, name in re.findall(r"^::: escape_abm\.(\w+)\.(\w+)$", page, re.MULTILINE):
+        assert hasattr(import_module(f"escape_abm.{module}"), name), name
 
 
 def test_verification_report_is_of_these_laws() -> None:
