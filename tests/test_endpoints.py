@@ -93,10 +93,15 @@ def test_relapse_is_five_percent_of_marrow(products: dict[str, Product], cells: 
         assert r["relapse_kind"] == "antigen-positive"
 
 
-def test_extramedullary_relapse(products: dict[str, Product]) -> None:
-    hidden = NORMAL._replace(niche="sanctuary")
-    r = row(make_path(products["tandem"], relapse={hidden: CLINIC.extramedullary_cells}))
-    assert (r["relapse"], r["relapse_mechanism"]) == (True, "sanctuary")
+@pytest.mark.parametrize(
+    ("in_marrow", "hidden", "site"),
+    [(1e10, 3e10, "extramedullary"), (1.04e11, 2.9e10, "marrow"), (1.04e11, 3e10, "combined")],
+)
+def test_site_of_a_relapse(products: dict[str, Product], in_marrow: float, hidden: float, site: str) -> None:
+    assert CLINIC.extramedullary_cells == 3e10
+    r = row(make_path(products["tandem"], relapse={NORMAL: in_marrow, NORMAL._replace(niche="sanctuary"): hidden}))
+    assert (r["relapse"], r["relapse_site"]) == (True, site)
+    assert (r["relapse_mechanism"] == "sanctuary") == (site == "extramedullary")
 
 
 def test_no_remission(products: dict[str, Product]) -> None:
