@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from jupyter_client.manager import KernelManager
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -31,6 +32,8 @@ LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]*)(#[^)\s]*)?\)")
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Take pages that do not exist yet out of the navigation, and a folder as the notebooks in it."""
+    if hasattr(KernelManager, "transport_encryption"):  # otherwise each notebook's kernel warns of plain text
+        KernelManager.transport_encryption.default_value = "auto"
     config.nav = [_existing(entry, Path(config.docs_dir)) for entry in config.nav or []]
     return config
 
