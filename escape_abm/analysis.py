@@ -359,6 +359,8 @@ def contrast(
                 found = _widened(found, values.astype(float) - first[endpoint].astype(float), draw)
             lines.append((arm, names[0], endpoint, at, *found))
     table = pd.DataFrame(lines, columns=["arm", "reference", "endpoint", "month", *Difference._fields])
+    patients_needed = np.ceil(table["unpaired_n"].astype(float).round(6))  # 1504.0000000000007 is 1504
+    table["unpaired_n"] = patients_needed.astype("Int64")
     table["within_error"] = table["standard_error"] > table["difference"].abs()
     return table
 

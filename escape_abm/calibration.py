@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from escape_abm.clinic import Clinic
-from escape_abm.comparison import COLUMNS, exact
+from escape_abm.comparison import COLUMNS, exact, interval
 from escape_abm.emulator import Emulator, fit_emulator
 from escape_abm.parameters import Biology, InputError, parameter_rows, replace
 from escape_abm.settings import MEDIANS, Settings
@@ -291,7 +291,7 @@ def predict(emulator: Emulator, posterior: Posterior, targets: Sequence[Target],
             seen, rounding = np.exp(rng.normal(logits[:, i], data.standard_error[i])), 0.0
         low, middle, high = np.percentile(seen, [2.5, 50, 97.5])
         inside = bool(low - rounding <= exact(p) <= high + rounding)
-        shown = p.estimate, p.lower, p.upper, middle, low, high, inside
+        shown = p.estimate, *interval(p), middle, low, high, inside
         lines.append((trial, p.stratum, p.endpoint, p.month, *shown, p.n, p.source, p.note))
     return pd.DataFrame(lines, columns=list(COLUMNS)).astype({"inside": "boolean", "month": float, "n": "Int64"})
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from escape_abm.analysis import Reading, readings, weighted
 from escape_abm.parameters import InputError
 from escape_abm.settings import DAYS_PER_MONTH, FollowUp, Published, Trial
+from escape_abm.survival import proportion
 
 Floats = NDArray[np.float64]
 
@@ -163,7 +164,7 @@ def compare(
                 simulated, lower, upper = map(float, np.percentile(known, tails))
         inside: Any = pd.NA if why else bool(lower - 1e-9 <= exact(point) <= upper + 1e-9)
         what = trial.name, point.stratum, point.endpoint, point.month
-        published = point.estimate, point.lower, point.upper
+        published = point.estimate, *interval(point)
         lines.append((*what, *published, simulated, lower, upper, inside, point.n, point.source, why or point.note))
     table = pd.DataFrame(lines, columns=list(COLUMNS))
     return table.astype({"inside": "boolean", "month": float, "n": "Int64"})
@@ -172,6 +173,14 @@ def compare(
 def exact(point: Published) -> float:
     """The published share as exactly as it is known."""
     return point.events / point.n if point.events is not None and point.n else point.estimate
+
+
+def interval(point: Published) -> tuple[float | None, float | None]:
+    """The published 95 % interval; where none was, that of Clopper and Pearson from events and n."""
+    if point.lower is None and point.upper is None and point.events is not None and point.n is not None:
+        found = proportion(point.events, point.n)
+        return found.lower, found.upper
+    return point.lower, point.upper
 
 
 def _values(

@@ -499,6 +499,17 @@ def references() -> dict[str, dict[str, str]]:
     return {line["key"]: line for line in csv.DictReader(text.splitlines())}
 
 
+def check_source(source: str) -> None:
+    """Refuse one word that is no key of references.csv; two words and more are a citation."""
+    if source in references() or len(source.split()) > 1:
+        return
+    near = difflib.get_close_matches(source, references(), n=1, cutoff=0.8)
+    raise ValueError(
+        f"source={source!r} is not a key of references.csv. {f'Did you mean {near[0]!r}? ' if near else ''}"
+        "Give a key, `assumed`, or the citation in words, as 'Smith 2025, Blood 145:100'"
+    )
+
+
 # ------------------------------------------------------------------------------------------------------ the door
 
 

@@ -21,7 +21,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from escape_abm.parameters import Antigen, InputError, Section, row, suggest
+from escape_abm.parameters import Antigen, InputError, Section, check_source, row, suggest
 
 Architecture = Literal["single", "tandem", "bicistronic", "cotransduced"]
 
@@ -30,13 +30,25 @@ class Construct(Section):
     """A CAR against one antigen. Folds compare it with the reference CAR of that antigen (4-1BB)."""
 
     antigen: str
-    half_density_fold: float = row(1, "ratio", (1e-3, 1e3), (0.1, 5), "assumed", "C", "Half-density for killing.")
+    half_density_fold: float = row(
+        1, "ratio", (1e-3, 1e3), (0.1, 5), "assumed", "C", "Half-density for killing: lower is more sensitive."
+    )
     stripping_fold: float = row(1, "ratio", (0, 10), (0.1, 1), "assumed", "C", "Antigen stripped per contact.")
     division_fold: float = row(1, "ratio", (0, 10), (0.5, 1.5), "assumed", "C", "Effector division.")
     memory_loss_fold: float = row(1, "ratio", (0, 100), (0.5, 10), "assumed", "C", "Loss of memory cells.")
-    costimulation: str = "4-1BB"
+    costimulation: Literal["4-1BB", "CD28", "CD28-OX40"] = "4-1BB"
+    """A label that changes nothing: what a domain does is told by `half_density_fold` and `memory_loss_fold`."""
     sources: dict[str, str] = {}
-    """Key of references.csv for each trait that differs from the reference CAR."""
+    """Key of references.csv, or a citation, for each trait that differs from the reference CAR."""
+
+    @model_validator(mode="after")
+    def _sourced(self) -> Self:
+        traits = [name for name in Construct.model_fields if name != "sources"]
+        for trait, source in self.sources.items():
+            if trait not in traits:
+                raise ValueError(f"sources.{trait}: a construct has no such trait. {suggest(trait, traits)}")
+            check_source(source)
+        return self
 
 
 class Component(Section):

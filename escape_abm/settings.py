@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from html import escape
 from typing import Any, Literal, Self
 
@@ -15,8 +16,8 @@ from escape_abm.parameters import (
     InputError,
     Section,
     check,
+    check_source,
     parameter_rows,
-    references,
     replace,
     rescale,
     row,
@@ -153,31 +154,62 @@ class Published(Section):
     endpoint: str
     stratum: str = "all"
     """Of whom: all, or a name in `Trial.strata`."""
-    month: float | None = None
+    month: float | None = Field(default=None, ge=0)
     estimate: float
     lower: float | None = None
     upper: float | None = None
     events: int | None = Field(default=None, ge=0)
     n: int | None = Field(default=None, ge=1)
     source: str
+    """A key of references.csv, or a citation."""
     note: str = ""
     not_compared: str = ""
     """Why the model says nothing about it; empty: it is compared."""
 
     @model_validator(mode="after")
     def _sourced(self) -> Self:
-        if self.source not in references():
-            raise ValueError(
-                f"source={self.source!r} is not a key of references.csv. {suggest(self.source, list(references()))}"
-            )
-        if not self.not_compared and self.endpoint not in COMPARED:
+        check_source(self.source)
+        if self.not_compared:
+            return self
+        if self.endpoint not in COMPARED:
             raise ValueError(
                 f"endpoint={self.endpoint!r} is not one that a run estimates. {suggest(self.endpoint, COMPARED)} "
                 "Otherwise say in not_compared why it cannot be"
             )
-        if not self.not_compared and self.endpoint not in MEDIANS and not 0 <= self.estimate <= 1:
+        if self.endpoint not in MEDIANS and not 0 <= self.estimate <= 1:
             raise ValueError(f"{self.endpoint}: estimate={self.estimate:g} is not a fraction between 0 and 1")
+        if self.endpoint in RATES and self.month is None:
+            raise ValueError(f"{self.endpoint}: month is missing: it changes with time; give the month it was read at")
         return self
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        """Refuse figures that cannot all be right."""
+        low, high = (self.estimate if bound is None else bound for bound in (self.lower, self.upper))
+        if not low <= self.estimate <= high:
+            raise ValueError(
+                f"{self.endpoint}: estimate={self.estimate:g} lies outside its interval from {low:g} to {high:g}: "
+                "look them up again"
+            )
+        if self.events is None:
+            return self
+        if self.n is None or self.events > self.n:
+            raise ValueError(
+                f"{self.endpoint}: events={self.events} with n={self.n}: n is of how many patients they are, at least "
+                "as many; give both as published, or leave out events"
+            )
+        share = self.events / self.n
+        if abs(self.estimate - share) > 0.5 * 10.0 ** -_decimals(self.estimate) + 1e-9:
+            raise ValueError(
+                f"{self.endpoint}: estimate={self.estimate:g}, but events={self.events} of n={self.n} are {share:.4g}: "
+                "events are those that the estimate is the share of; correct one, or leave out events"
+            )
+        return self
+
+
+def _decimals(share: float) -> int:
+    """Decimals that a share was given with: two and more, as 0.90 is read as 0.9."""
+    return max(2, -int(Decimal(repr(share)).as_tuple().exponent))
 
 
 class FollowUp(Section):
@@ -223,6 +255,11 @@ class Trial(Section):
                 raise ValueError(
                     f"{point.endpoint}: stratum={point.stratum!r} is not defined in strata. "
                     + suggest(point.stratum, ["all", *self.strata])
+                )
+            if not point.not_compared and (point.n or 0) > (self.size or 0):
+                raise ValueError(
+                    f"{point.endpoint}: n={point.n} is more than size={self.size}, the patients of the trial: correct "
+                    "one of them, or say in not_compared of whom it is"
                 )
         return self
 

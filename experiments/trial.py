@@ -24,6 +24,10 @@ CURVES = (
     "cumulative_incidence_antigen_positive",
 )
 
+ENOUGH = 10
+"""Virtual patients for each of the trial: predictive intervals are then 5 % too narrow, as they leave out the chance of
+which virtual patients there are."""
+
 LOOKS = (
     ("figures/forest.png", "first: what was published, beside simulated trials of that size"),
     ("figures/curves.png", "survival and relapse over time"),
@@ -56,7 +60,22 @@ def beside(settings: Settings, run: Run) -> None:
     run.write({"comparison.csv": table, **result.files()}, pictures)
     if not run.quiet:
         report.show_comparison(table, trial.label)
+        _warn_of_few([settings])
         report.where(run.folder, *LOOKS)
+
+
+def _warn_of_few(runs: list[Settings]) -> None:
+    """Say for which trials there are too few virtual patients for predictive intervals to be as wide as they should."""
+    from escape_abm import report
+
+    few = [s for s in runs if s.cohort.size < ENOUGH * (s.trial.size or 0)]
+    if few:
+        names = ", ".join(dict.fromkeys(f"{s.trial.name} ({s.cohort.size} for {s.trial.size})" for s in few))
+        most = max(ENOUGH * (s.trial.size or 0) for s in few)
+        report.warn(
+            f"Intervals are too narrow: fewer virtual patients than {ENOUGH} times those of the trial: {names}. "
+            f"cohort.size={most} is enough"
+        )
 
 
 def check(settings: Settings) -> None:
@@ -92,6 +111,7 @@ def gather(folder: Path, jobs: list[tuple[Settings, Path]]) -> None:
     figures.stamp(forest[0], about)
     results.write_tables(folder, {"comparison.csv": table}, {"forest": forest})
     report.show_inside(table)
+    _warn_of_few([settings for settings, _ in jobs])
     report.where(folder, *LOOKS)
 
 

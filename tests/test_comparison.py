@@ -14,10 +14,10 @@ from scipy import stats
 
 from escape_abm import compose, run_trial
 from escape_abm.analysis import pairs_to_tell_apart, prevented, read, readings, small_trials, tell_apart
-from escape_abm.comparison import COLUMNS, as_followed, chosen, compare, resample, weighted
+from escape_abm.comparison import COLUMNS, as_followed, chosen, compare, interval, resample, weighted
 from escape_abm.parameters import InputError
 from escape_abm.settings import DAYS_PER_MONTH, FollowUp, Published, Trial
-from escape_abm.survival import chance_of_none, patients_to_see_one, patients_to_tell_apart
+from escape_abm.survival import chance_of_none, patients_to_see_one, patients_to_tell_apart, proportion
 from tests.test_verification import FALSE_ALARM
 
 ROOT = Path(__file__).parents[1]
@@ -124,6 +124,29 @@ def test_bad_conditions_are_refused(patients: pd.DataFrame, condition: str, told
         chosen(patients, condition)
 
 
+@pytest.mark.parametrize(("estimate", "good"), [(0.89, True), (0.895, True), (0.9, False), (0.88, False), (0.5, False)])
+def test_events_must_give_the_estimate(estimate: float, good: bool) -> None:
+    """34 of 38 are 0.8947: right within the rounding of what is given."""
+    given = {"events": 34, "n": 38}
+    if good:
+        _point("complete_remission", None, estimate, **given)
+        return
+    with pytest.raises(ValueError, match=r"events=34 of n=38 are 0\.8947"):
+        _point("complete_remission", None, estimate, **given)
+
+
+def test_intervals_that_were_not_published_are_derived() -> None:
+    point = _point("complete_remission", None, 0.9, events=36)
+    assert interval(point) == proportion(36, 40)[1:3]
+    assert interval(point.model_copy(update={"lower": 0.8})) == (0.8, None)
+    assert interval(point.model_copy(update={"events": None})) == (None, None)
+
+
+def test_a_citation_is_a_source() -> None:
+    cited = "Smith 2025, Blood 145:100"
+    assert _point("overall_survival", 12, 0.5, source=cited).source == cited
+
+
 def test_bad_published_rows_are_refused() -> None:
     with pytest.raises(ValueError, match=r"Did you mean 'overall_survival'"):
         _point("overal_survival", 12, 0.5)
@@ -131,6 +154,8 @@ def test_bad_published_rows_are_refused() -> None:
         _point("overall_survival", 12, 50)
     with pytest.raises(ValueError, match="not defined in strata"):
         Trial(size=10, published=(_point("overall_survival", 12, 0.5, stratum="rich"),))
+    with pytest.raises(ValueError, match="n=40 is more than size=38"):
+        Trial(size=38, published=(_point("overall_survival", 12, 0.5),))
     with pytest.raises(ValueError, match="they must rise"):
         FollowUp(shortest_months=9, median_months=6, longest_months=12)
 

@@ -10,13 +10,22 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from escape_abm.survival import proportion
+
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "docs" / "own_trial" / "trial" / "my_trial.yaml"
 
 BROKEN = {
     "endpoint": ("endpoint: overall_survival", "endpoint: overal_survival", "Did you mean 'overall_survival'?"),
     "percent": ("estimate: 0.72", "estimate: 72", "not a fraction between 0 and 1"),
-    "source": ("n: 40, source: assumed}", "n: 40, source: smith2031}", "not a key of references.csv"),
+    "source": ("n: 40, source: assumed}", "n: 40, source: smith2025}", "not a key of references.csv. Give a key"),
+    "misspelt source": ("n: 40, source: assumed}", "n: 40, source: maude2081}", "Did you mean 'maude2018'?"),
+    "events": ("events: 36, n: 40", "events: 42, n: 40", "events=42 with n=40"),
+    "events without n": ("events: 36, n: 40", "events: 36", "events=36 with n=None"),
+    "share": ("estimate: 0.9, events: 36", "estimate: 0.5, events: 36", "events=36 of n=40 are 0.9"),
+    "n": ("upper: 0.84, n: 40", "upper: 0.84, n: 400", "n=400 is more than size=40"),
+    "month": ("overall_survival, month: 12", "overall_survival", "month is missing"),
+    "interval": ("lower: 0.55", "lower: 0.75", "outside its interval"),
     "stratum": ("stratum: transplanted", "stratum: transplnted", "Did you mean 'transplanted'?"),
     "condition": ("entry_blast_fraction > 0.3", "entry_blasts > 0.3", "entry_blasts"),
     "not a condition": ("day_transplant.notna()", "day_transplant + 1", "yes and no"),
@@ -41,6 +50,8 @@ def test_the_template_runs(tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "run" / "comparison.csv")
     assert len(table) == 4
     assert table["inside"].notna().sum() == 3
+    assert tuple(table.loc[0, ["published_lower", "published_upper"]]) == pytest.approx(proportion(36, 40)[1:3])
+    assert "(80 for 40). cohort.size=400 is enough" in done.stderr
     patients = pd.read_parquet(tmp_path / "run" / "patients.parquet")
     assert patients["prior_car"].any()
     assert patients["day_transplant"].notna().any()
@@ -58,6 +69,13 @@ def test_broken_versions_are_refused(fault: str, tmp_path: Path, command: Callab
     assert told in said
     assert "Nothing was run and nothing was written." in said
     assert not (tmp_path / "run").exists()
+
+
+def test_the_page_holds_the_template() -> None:
+    """The site puts the file in the place of this line."""
+    page = (ROOT / "docs" / "own_trial.md").read_text(encoding="utf-8")
+    assert f'--8<-- "{TEMPLATE.relative_to(ROOT / "docs").as_posix()}"' in page
+    assert "pymdownx.snippets" in (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
 
 
 def test_a_missing_folder_is_named(command: Callable[..., str]) -> None:

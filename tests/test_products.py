@@ -95,6 +95,34 @@ def test_impossible_components(change: dict[str, Any], words: list[str]) -> None
         assert word in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"sources": {"half_density_fold": "smith2025"}}, ["'smith2025'", "not a key of references.csv. Give a key"]),
+        ({"sources": {"half_density_fold": "majzner2200"}}, ["Did you mean 'majzner2020'"]),
+        ({"sources": {"half_density": "assumed"}}, ["sources.half_density", "Did you mean 'half_density_fold'"]),
+        ({"costimulation": "CD82"}, ["costimulation='CD82'", "'CD28'", "'CD28-OX40'"]),
+    ],
+)
+def test_impossible_constructs(change: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        check(Construct, {"antigen": "cd19", "half_density_fold": 0.5} | change, "construct")
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_citation_is_a_source_of_a_trait() -> None:
+    cited = {"half_density_fold": "Smith 2025, Blood 145:100"}
+    assert Construct(antigen="cd19", half_density_fold=0.5, sources=cited).sources == cited
+
+
+def test_costimulation_is_a_label() -> None:
+    one, other = (Construct(antigen="cd19", costimulation=name) for name in ("4-1BB", "CD28"))
+    parts = [{"only": Component(constructs={"cd19": construct})} for construct in (one, other)]
+    first, second = (car_classes(Product(name="x", label="X", components=part), ANTIGENS) for part in parts)
+    assert first == second
+
+
 def test_two_cars_against_one_antigen() -> None:
     with pytest.raises(InputError, match="same antigen"):
         check(Component, {"architecture": "tandem", "constructs": {"a": CD19.model_dump(), "b": CD19.model_dump()}})

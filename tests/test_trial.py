@@ -162,6 +162,9 @@ def test_contrasts_are_paired(result: TrialResult) -> None:
     p = result.patients.set_index(["arm", "patient"])["complete_remission"].unstack(0)
     line = c[(c["arm"] == "cd22_m971") & (c["endpoint"] == "complete_remission")].iloc[0]
     assert line["difference"] == pytest.approx(p["cd22_m971"].mean() - p["auto1_22"].mean())
+    assert c["unpaired_n"].dtype == "Int64"
+    unpaired = paired_difference(p["cd22_m971"].astype(bool), p["auto1_22"].astype(bool)).unpaired_n
+    assert line["unpaired_n"] == math.ceil(round(unpaired, 6))
     same = contrast(
         pd.concat([result.patients[result.patients["arm"] == "tandem"].assign(arm=a) for a in "ab"]), "ab", 12
     )
