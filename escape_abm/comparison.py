@@ -88,7 +88,9 @@ def as_followed(patients: pd.DataFrame, follow_up: FollowUp | None, rng: np.rand
     late = (p["day_relapse"] > end).to_numpy()
     p.loc[late, "day_relapse"] = math.nan
     p.loc[late, "relapse"] = False
-    p.loc[late, ["relapse_kind", "relapse_phenotype", "relapse_mechanism", "relapse_site", "car_t_lost_at_relapse"]] = pd.NA
+    p.loc[late, ["relapse_kind", "relapse_phenotype", "relapse_mechanism", "relapse_site", "car_t_lost_at_relapse"]] = (
+        pd.NA
+    )
     p.loc[p["day_death"].isna(), "cause_of_death"] = pd.NA
     for name in ("day_last", "day_watched"):
         p[name] = np.minimum(p[name], end)

@@ -25,7 +25,15 @@ from escape_abm.settings import Settings
 from escape_abm.simulation import Trajectory, simulate
 from escape_abm.states import phenotype
 
-TEXT_COLUMNS = ("arm", "relapse_kind", "relapse_phenotype", "relapse_mechanism", "relapse_site", "cause_of_death", "stop")
+TEXT_COLUMNS = (
+    "arm",
+    "relapse_kind",
+    "relapse_phenotype",
+    "relapse_mechanism",
+    "relapse_site",
+    "cause_of_death",
+    "stop",
+)
 MAYBE_COLUMNS = ("car_t_lost_at_relapse", "b_cell_aplasia_at_relapse")
 SAVE_SECONDS = 3.0  # of work that a killed run loses at most, but for patients under way
 

@@ -24,7 +24,7 @@ CURVES = (
     "cumulative_incidence_antigen_positive",
 )
 
-ENOUGH = 10
+ENOUGH, ALWAYS_ENOUGH = 10, 1000
 """Virtual patients for each of the trial: predictive intervals are then 5 % too narrow, as they leave out the chance of
 which virtual patients there are."""
 
@@ -68,14 +68,18 @@ def _warn_of_few(runs: list[Settings]) -> None:
     """Say for which trials there are too few virtual patients for predictive intervals to be as wide as they should."""
     from escape_abm import report
 
-    few = [s for s in runs if s.cohort.size < ENOUGH * (s.trial.size or 0)]
+    few = [s for s in runs if s.cohort.size < _enough(s)]
     if few:
         names = ", ".join(dict.fromkeys(f"{s.trial.name} ({s.cohort.size} for {s.trial.size})" for s in few))
-        most = max(ENOUGH * (s.trial.size or 0) for s in few)
         report.warn(
             f"Intervals are too narrow: fewer virtual patients than {ENOUGH} times those of the trial: {names}. "
-            f"cohort.size={most} is enough"
+            f"cohort.size={max(_enough(s) for s in few)} is enough"
         )
+
+
+def _enough(settings: Settings) -> int:
+    """Virtual patients beside which chance among them hardly counts; in large trials, differences between trials do."""
+    return min(ENOUGH * (settings.trial.size or 0), ALWAYS_ENOUGH)
 
 
 def check(settings: Settings) -> None:
