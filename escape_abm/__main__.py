@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from escape_abm import report
 from escape_abm.identity import Experiment, identify
 from escape_abm.parameters import InputError
 from escape_abm.results import PROVENANCE, Run, damage, digest, read_provenance, what_changed
-from escape_abm.runs import load, read_record
+from escape_abm.runs import RUN_COLUMNS, load, read_record
 from escape_abm.settings import Settings
 from escape_abm.sweep import load_task
 
@@ -90,6 +91,17 @@ def _again(folder: Path) -> list[str]:
     return faults
 
 
+def listed(runs: pd.DataFrame, width: int = 120) -> str:
+    """A line for each run: what it was, when it was made as its folder says, and what was asked of it."""
+    shown = runs.reindex(columns=["run", "experiment", "date", "patients", "seconds"])
+    shown["date"] = runs["folder"].str.extract(r"(\d{4}-\d{2}-\d{2})", expand=False).fillna("")
+    given = runs[[c for c in runs.columns if c not in RUN_COLUMNS or c == "seed"]]
+    words = [" ".join(f"{k}={v}" for k, v in line.items() if pd.notna(v)) for line in given.to_dict("records")]
+    lines = shown.to_string(index=False, na_rep="").splitlines()
+    lines = [f"{line}  {word}" for line, word in zip(lines, ["overrides", *words], strict=True)]
+    return "\n".join(line if len(line) <= width else f"{line[: width - 3]}..." for line in lines)
+
+
 def main(words: list[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
     parser = argparse.ArgumentParser(
@@ -105,7 +117,7 @@ def main(words: list[str] | None = None) -> int:
             return check(asked.path)
         if asked.verb == "verify":
             return verify(asked.path, asked.sample, asked.seed)
-        report.say(load(asked.path).runs.to_string(index=False))
+        report.say(listed(load(asked.path).runs))
     except InputError as error:
         sys.stderr.write(f"{error}\n")
         return 2
