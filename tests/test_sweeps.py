@@ -68,7 +68,9 @@ def troubled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         load_task.cache_clear()
         task = load_task(Experiment("troubled", script, "compare"))
         GlobalHydra.instance().clear()
-        monkeypatch.setattr(sys, "argv", ["troubled.py", *SMALL, *words])
+        given = {word.partition("=")[0] for word in words}
+        small = [word for word in SMALL if word.partition("=")[0] not in given]
+        monkeypatch.setattr(sys, "argv", ["troubled.py", *small, *words])
         try:
             launch(task)
         except SystemExit as stopped:
@@ -180,6 +182,13 @@ def test_a_folder_that_cannot_be_written(troubled: Any, tmp_path: Path) -> None:
         said = str(troubled(*words))
         assert "Not a directory" in said or "File exists" in said
         assert "give the same command again" in said
+    (tmp_path / "mine").touch()
+    for key, words in {"hydra.run.dir": (), "hydra.sweep.dir": ("-m", "seed=1,2")}.items():
+        assert "mine: File exists" in str(troubled(*words, f"{key}=mine"))
+        if sys.platform == "linux":
+            said = str(troubled(*words, f"{key}=/proc/foo"))
+            assert said.startswith("/proc/foo: No such file or directory")
+            assert "that can be written with hydra.run.dir" in said
     assert computed(tmp_path) == []
 
 
@@ -591,6 +600,12 @@ def test_check_and_verify(outputs: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert tool(["verify", str(place), "--sample", "2"]) == 0
     assert "2 of 2 runs came out the same, byte for byte" in capsys.readouterr().out
     assert tool(["list", str(place)]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["run", "experiment", "date", "patients", "seconds", "overrides"]
+    assert len(lines) == 5
+    assert max(map(len, lines)) <= 120
+    assert "compare_products" in lines[0]
+    assert "seed=1 product=tandem" in lines[0]
     (sweep,) = place.glob("*/*/*_sweep_*")
     broken, torn, *_ = sorted(p for p in sweep.iterdir() if p.is_dir())
     data = (broken / "patients.parquet").read_bytes()

@@ -33,6 +33,8 @@ MISTAKES = {
     "cohort.size:5": "Write cohort.size=5",
     "help": "write --help",
     "x={a: 1}": "part of a value with spaces",
+    "seed=1 product=tandem seed=2": "seed=1 and seed=2: seed is set twice. Keep one, or for a run of each: -m seed=1,2",
+    "--cfg job -m seed=1,2": "--cfg shows one run",
 }
 
 
@@ -47,7 +49,8 @@ def test_a_line_is_taken_apart(tmp_path: Path) -> None:
     words = ["-m", "seed=1,2", "-q", "+x=", "~product@comparators.tandem", 'product.note="a = b"']
     line = usage.read([*words, "--config-dir", str(tmp_path)])
     assert line == usage.Line([words[1], *words[3:]], tmp_path, "", multirun=True, quiet=True)
-    assert usage.read(["--cfg", "job", "seed=2"]).asked == usage.read(["-sc", "install=bash"]).asked == "hydra"
+    assert usage.read(["--cfg", "job", "seed=2"]) == usage.Line(["seed=2"], None, "cfg")
+    assert usage.read(["-sc", "install=bash"]).asked == "hydra"
     assert usage.read(["seed=1", "-h", "help"]).asked == "help"
 
 
