@@ -274,13 +274,19 @@ def defaults(config_name: str, conf: Path | None = None) -> dict[str, str]:
     folder = conf or conf_dir()
     plain: Any = yaml.safe_load((folder / f"{config_name}.yaml").read_text(encoding="utf-8"))
     out: dict[str, str] = {}
-    for item in plain["defaults"]:
+    for item in plain.get("defaults", ()):
         if isinstance(item, str):
             out |= defaults(item, folder) if item != "_self_" else {}
         else:
             ((key, choice),) = item.items()
-            out[str(key).removeprefix("override ")] = str(choice)
+            out[str(key).removeprefix("override ").removeprefix("/")] = str(choice)
     return out
+
+
+def taken(config_name: str) -> dict[str, str]:
+    """The choice of each group that a run has by default: that of the experiment, unless its trial brings another."""
+    own = defaults(config_name)
+    return own | (defaults(f"trial/{own['trial']}") if "trial" in own else {})
 
 
 def conf_dir() -> Path:
@@ -295,13 +301,13 @@ def conf_dir() -> Path:
 def help_text(about: str, config_name: str, own: Path | None = None, width: int = 0) -> str:
     """What `--help` says: what the experiment asks, every group with its choices, keys, words and flags."""
     width = width or max(60, min(shutil.get_terminal_size((120, 24)).columns, 120))
-    taken = defaults(config_name)
+    stars = taken(config_name)
     head = "GROUPS: group=choice. * is taken by default; a trial brings its own cohort, dose, product"
     out = [about.strip(), "", *textwrap.wrap(head, width)]
     for group, found in choices(own).items():
         out += ["", *_entry(group, GROUPS.get(group, ""), 0, 13, width)]
         for choice, what in found.items():
-            out += _entry(choice + (" *" if taken.get(group) == choice else ""), what, 2, 31, width)
+            out += _entry(choice + (" *" if stars.get(group) == choice else ""), what, 2, 31, width)
     for title, table in (("KEYS", KEYS), ("WORDS", WORDS), ("FLAGS", FLAGS)):
         out += ["", title]
         for name, what in table.items():

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from escape_abm import __version__, report, usage
+from escape_abm.config import compose
 from escape_abm.parameters import InputError
 
 CONF = usage.conf_dir()
@@ -77,6 +78,9 @@ def test_every_choice_says_what_it_is() -> None:
 def test_what_is_taken_by_default_is_that_of_the_experiment(tmp_path: Path) -> None:
     assert usage.defaults("config")["comparators"] == "all"
     assert usage.defaults("sensitivity")["comparators"] == "dual"
+    run, taken = compose(), usage.taken("config")  # the trial brings its own cohort and dose
+    assert compose([f"{group}={taken[group]}" for group in ("cohort", "dose", "product", "regimen", "biology")]) == run
+    assert taken["dose"] != usage.defaults("config")["dose"]
     (tmp_path / "trial").mkdir()
     (tmp_path / "trial" / "mine.yaml").write_text("# @package _global_\n# My own trial. With more to say.\n")
     assert usage.choices(tmp_path)["trial"]["mine"] == "My own trial"
