@@ -19,6 +19,7 @@ import pandas as pd
 from escape_abm import report
 from escape_abm.identity import Experiment, identify
 from escape_abm.parameters import InputError
+from escape_abm.parameters import check as check_section
 from escape_abm.results import PROVENANCE, Run, damage, digest, read_provenance, what_changed
 from escape_abm.runs import RUN_COLUMNS, load, read_record
 from escape_abm.settings import Settings
@@ -77,7 +78,7 @@ def verify(path: Path, sample: int, seed: int | None) -> int:
 def _again(folder: Path) -> list[str]:
     """What differs when a run is made again."""
     about = read_provenance(folder)
-    settings = Settings.model_validate(about["settings"])
+    settings = check_section(Settings, about["settings"])  # which an older version may have taken
     script = SCRIPTS / f"{about['experiment']}.py"  # it may have been made elsewhere
     experiment = Experiment(about["experiment"], script if script.exists() else Path(about["script"]), about["task"])
     identity = identify(experiment, settings)
@@ -96,6 +97,7 @@ def listed(runs: pd.DataFrame, width: int = 120) -> str:
     shown = runs.reindex(columns=["run", "experiment", "date", "patients", "seconds"])
     shown["date"] = runs["folder"].str.extract(r"(\d{4}-\d{2}-\d{2})", expand=False).fillna("")
     given = runs[[c for c in runs.columns if c not in RUN_COLUMNS or c == "seed"]]
+    given = given.map(lambda v: f"{v:g}" if isinstance(v, float) else v).mask(given.isna())
     words = [" ".join(f"{k}={v}" for k, v in line.items() if pd.notna(v)) for line in given.to_dict("records")]
     lines = shown.to_string(index=False, na_rep="").splitlines()
     lines = [f"{line}  {word}" for line, word in zip(lines, ["overrides", *words], strict=True)]
