@@ -108,7 +108,8 @@ def main(arguments: "list[str]") -> int:
     if verb not in commands:
         asked = verb in ("-h", "--help", "help")
         if not asked:
-            print(f"Unknown command {verb!r}.\n", file=sys.stderr)
+            meant = f" Did you mean: python3 start.py run {' '.join(arguments)}" if "=" in verb else ""
+            print(f"Unknown command {verb!r}.{meant}\n", file=sys.stderr)
         print(__doc__, file=sys.stdout if asked else sys.stderr)
         return 0 if asked else 2
     check_python()

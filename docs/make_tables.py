@@ -12,9 +12,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
-import yaml
-
-from escape_abm import cohort, endpoints, law
+from escape_abm import cohort, endpoints, law, usage
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import Cohort, Patient
 from escape_abm.config import compose
@@ -105,15 +103,19 @@ CHOICES = """# Choices
 
 Written by `docs/make_tables.py` from `conf/`; do not edit. A choice is made as `GROUP=NAME` on the command line and, of
 several, as `-m GROUP=NAME,NAME`. Each file holds only its differences from the [rows](parameters.md). A folder of your
-own adds choices: [how](own_trial.md). **Bold**: what a default run has; the trial chosen sets cohort, dose, regimen and
-product anew, which `trial=none` prevents.
+own adds choices: [how](own_trial.md). **Bold**: what a default run has, with what its trial brings. A trial sets
+cohort, dose, regimen and product, unless they are given on the command line; `trial=none` sets none of them.
 """
 GROUPS = {
     "trial": "A published trial: its patients, schedule, product and figures.",
     "product": "A CAR T product: which constructs, in which architecture, on which day.",
     "comparators": "Products that the same patients get besides.",
     "construct": "A single CAR, a part of products: antigen, signalling domain, traits against the reference CAR. "
-    "Used inside a product file, or as `+construct@product.components.PART.constructs.NAME=CHOICE`.",
+    "Used inside a product file, or in place of one that a product has, as "
+    "`construct@product.components.PART.constructs.NAME=CHOICE`; a changed product wants a name and a label of its own:"
+    "\n\n```bash\npython experiments/compare_products.py product=cd19_fmc63 \\\n"
+    "  construct@product.components.cd19.constructs.cd19=cat_41bb product.name=cat_test \\\n"
+    "  'product.label=\"CD19 (CAT, test)\"'\n```",
     "cohort": "Who is treated.",
     "regimen": "What is done around the product.",
     "dose": "How many CAR T cells.",
@@ -127,10 +129,7 @@ GROUPS = {
 
 def chosen(group: str) -> str:
     """The choice of a group in a default run."""
-    for entry in yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))["defaults"]:
-        if isinstance(entry, dict) and group in entry:
-            return str(entry[group])
-    return ""
+    return usage.taken("config").get(group, "")
 
 
 def opening_comment(place: Path) -> str:

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from escape_abm import report
 from escape_abm.identity import Experiment, identify
 from escape_abm.parameters import InputError
+from escape_abm.parameters import check as check_section
 from escape_abm.results import PROVENANCE, Run, damage, digest, read_provenance, what_changed
-from escape_abm.runs import load, read_record
+from escape_abm.runs import RUN_COLUMNS, load, read_record
 from escape_abm.settings import Settings
 from escape_abm.sweep import load_task
 
@@ -76,7 +78,7 @@ def verify(path: Path, sample: int, seed: int | None) -> int:
 def _again(folder: Path) -> list[str]:
     """What differs when a run is made again."""
     about = read_provenance(folder)
-    settings = Settings.model_validate(about["settings"])
+    settings = check_section(Settings, about["settings"])  # which an older version may have taken
     script = SCRIPTS / f"{about['experiment']}.py"  # it may have been made elsewhere
     experiment = Experiment(about["experiment"], script if script.exists() else Path(about["script"]), about["task"])
     identity = identify(experiment, settings)
@@ -88,6 +90,18 @@ def _again(folder: Path) -> list[str]:
     if faults and identity.name != about["identity"]:
         faults.append(f"it was made by other code or libraries: {what_changed(folder, identity)}")
     return faults
+
+
+def listed(runs: pd.DataFrame, width: int = 120) -> str:
+    """A line for each run: what it was, when it was made as its folder says, and what was asked of it."""
+    shown = runs.reindex(columns=["run", "experiment", "date", "patients", "seconds"])
+    shown["date"] = runs["folder"].str.extract(r"(\d{4}-\d{2}-\d{2})", expand=False).fillna("")
+    given = runs[[c for c in runs.columns if c not in RUN_COLUMNS or c == "seed"]]
+    given = given.map(lambda v: f"{v:g}" if isinstance(v, float) else v).mask(given.isna())
+    words = [" ".join(f"{k}={v}" for k, v in line.items() if pd.notna(v)) for line in given.to_dict("records")]
+    lines = shown.to_string(index=False, na_rep="").splitlines()
+    lines = [f"{line}  {word}" for line, word in zip(lines, ["overrides", *words], strict=True)]
+    return "\n".join(line if len(line) <= width else f"{line[: width - 3]}..." for line in lines)
 
 
 def main(words: list[str] | None = None) -> int:
@@ -105,7 +119,7 @@ def main(words: list[str] | None = None) -> int:
             return check(asked.path)
         if asked.verb == "verify":
             return verify(asked.path, asked.sample, asked.seed)
-        report.say(load(asked.path).runs.to_string(index=False))
+        report.say(listed(load(asked.path).runs))
     except InputError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -44,12 +44,7 @@ if TYPE_CHECKING:  # --help and shell completion answer before pandas and numba 
 Gather = Callable[[Path, list[tuple[Settings, Path]]], None]
 Task = Callable[[Settings, "Run"], None]
 HYDRAS_BYTES = 100_000  # more than Hydra writes into the folder of a run
-EXTENSIBLE = ("comparators", "antigens", "components", "constructs", "options")  # nodes to which a user may add
 NOT_SETTINGS = ("sweep", "executor", "pictures")  # how runs are made, which moves no result
-SEVERAL = (
-    "For a run of each, add -m (--multirun) and write a,b,c. To compare products on the same patients: product=A "
-    "comparators=none +product@comparators.b=B +product@comparators.c=C"
-)
 
 
 def conf_dir() -> str:
@@ -99,6 +94,8 @@ def compose(
     Raises:
         InputError: an override names no known key or choice, or a value breaks a rule.
     """
+    if isinstance(overrides, str):
+        raise InputError(f"{overrides}: a list of words is wanted. Write compose({overrides.split()})")
     register_rows()
     if config_dir is not None:
         overrides = [*overrides, usage.searched(config_dir)]
@@ -143,7 +140,8 @@ def _composed(overrides: Sequence[str], config_name: str) -> Composed:
     """Compose a configuration; Hydra must have been initialised."""
     for override in _parsed(overrides):
         if isinstance(override.value(), list) and (Path(conf_dir()) / override.key_or_group).is_dir():
-            raise InputError(f"{override.input_line}: {override.key_or_group} takes one choice. {SEVERAL}")
+            raise InputError(f"{override.input_line}: {override.key_or_group} takes one choice. {usage.SEVERAL}")
+    usage.refuse_product_as_value(overrides)
     try:
         whole = hydra.compose(config_name=config_name, overrides=list(overrides), return_hydra_config=True)
         ours = OmegaConf.masked_copy(whole, [str(k) for k in whole if k != "hydra"])
@@ -151,7 +149,7 @@ def _composed(overrides: Sequence[str], config_name: str) -> Composed:
         data: Any = OmegaConf.to_container(ours, resolve=True)
     except (ConfigCompositionException, HydraException, OmegaConfBaseException) as error:
         raise InputError(_explain(error, overrides, config_name)) from None
-    plain = {str(k): v for k, v in data.items()}
+    plain = _relabelled({str(k): v for k, v in data.items()}, overrides)
     _refuse_drawn([o.partition("=")[0] for o in overrides], plain)
     return Composed(plain, whole.hydra, refers)
 
@@ -182,10 +180,17 @@ def _own(overrides: Sequence[str]) -> tuple[str, ...]:
     return tuple(o for o in overrides if o.startswith("hydra.searchpath="))
 
 
-def from_config(composed: DictConfig, config_name: str) -> Settings:
-    """Settings from a configuration that Hydra composed."""
+def from_config(composed: DictConfig, config_name: str, words: Sequence[str]) -> Settings:
+    """Settings from a configuration that Hydra composed of these words."""
     data: Any = OmegaConf.to_container(composed, resolve=True)
-    return _settings(data, config_name, ())
+    return _settings(_relabelled(data, words), config_name, ())
+
+
+def _relabelled(data: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """The label of a product that was changed and not renamed says so."""
+    if "product" in data and usage.changes_product(words):
+        return _set(data, ["product", "label"], f"{data['product']['label']}, changed")
+    return data
 
 
 def _settings(data: dict[str, Any], config_name: str, own: tuple[str, ...]) -> Settings:
@@ -233,25 +238,14 @@ def _explain(error: Exception, overrides: Sequence[str], config_name: str) -> st
         text += "\n" + str(cause).strip().splitlines()[0]
     if "Ambiguous value" in text:
         which = next((o for o in overrides if "," in o), "")
-        return f"{which}: this is several values. {SEVERAL}"
+        return f"{which}: this is several values. {usage.decimal_point(which)}{usage.SEVERAL}"
     if "Multiple values for" in text:
         which = next((o for o in overrides if o.startswith("+")), "")
         return f"{which}: this group has a choice already, which is replaced without the +: {which.lstrip('+')}"
     if "Could not override" not in text:
         return text
     plain = OmegaConf.to_container(hydra.compose(config_name=config_name), resolve=False)
-    assert isinstance(plain, dict)
-    for item in overrides:
-        name = item.split("=")[0].lstrip("+~")
-        owner: Any = plain
-        parts = name.rpartition("@")[2].split(".")
-        for above, part in zip(["", *parts], parts, strict=False):
-            if not isinstance(owner, dict) or part not in owner:
-                known = [str(k) for k in owner] if isinstance(owner, dict) else []
-                new = f" To add a new one: +{item.lstrip('+')}" if above in EXTENSIBLE else ""
-                return f"{item}: no such key {name!r}. {suggest(part, known)}{new}"
-            owner = owner[part]
-    return text
+    return usage.unknown_key(overrides, plain) or text
 
 
 # ------------------------------------------------------------------------------------------------------------- sweeps
@@ -385,22 +379,14 @@ def check_section(model: Any, data: dict[str, Any], name: str) -> Any:
 # ------------------------------------------------------------------------------------------------------------ launching
 
 
-def _folder(node: DictConfig) -> Path:
+def _folder(node: DictConfig, key: str) -> Path:
+    if not str(node.dir).strip():
+        raise InputError(f"{key}={node.dir}: which folder? Name one, or leave this out for a new one in outputs/")
     return Path(str(node.dir)).absolute()
 
 
 def _by_hand(words: Sequence[str], key: str) -> bool:
     return any(w.lstrip("+").partition("=")[0] == key for w in words)
-
-
-def _refuse(words: Sequence[str]) -> None:
-    """Refuse what Hydra's own sweeper and launchers would have done."""
-    for word in words:
-        name = word.lstrip("+").partition("=")[0]
-        if name in ("hydra/launcher", "hydra/sweeper") or name.startswith("hydra.launcher."):
-            raise InputError(f"{word}: sweeps run on executor=processes, dask or slurm, by designs of the group sweep")
-        if name == "hydra.sweep.subdir":
-            raise InputError(f"{word}: the folder of a job is named by its number and what it is: leave this out")
 
 
 def _ask(words: list[str], config_name: str, experiment: Experiment, multirun: bool) -> Ask:
@@ -421,11 +407,14 @@ def _ask(words: list[str], config_name: str, experiment: Experiment, multirun: b
         jobs = [Job(0, {}, given, settings, composed.data, identity)]
     else:
         jobs = _jobs(fixed, swept, composed, config_name, experiment)
+    if not any(o.key_or_group == "product" for o in swept):  # which may be each comparator in turn
+        first = jobs[0].settings
+        usage.refuse_twin(fixed, first.product.name, {key: arm.name for key, arm in first.comparators.items()})
     pictures = composed.data.get("pictures")
     if pictures not in (None, True, False):
         raise InputError(f"pictures={pictures!r}: must be true or false, or null for single runs only")
     key = "hydra.sweep.dir" if sweeps else "hydra.run.dir"
-    folder = _folder(composed.hydra.sweep if sweeps else composed.hydra.run)
+    folder = _folder(composed.hydra.sweep if sweeps else composed.hydra.run, key)
     return Ask(
         experiment, jobs, check_section(Sweep, composed.data, "sweep"),
         check_section(Executor, composed.data, "executor"), pictures, folder,
@@ -460,18 +449,20 @@ def launch(
         sys.stdout.write("\n")
         return
     register_rows()
+    own = [f"hydra.searchpath=[file://{line.own}]"] if line.own else []
     if line.asked:  # --cfg, shell completion and their kin
+        if line.asked == "cfg":
+            _refuse_unknown([*line.words, *own], config_name)
         _hand_over(task, experiment, config_name)
         return
     sys.argv = [w for w in sys.argv if w not in usage.QUIET]
-    own = [f"hydra.searchpath=[file://{line.own}]"] if line.own else []
     from escape_abm import report
     from escape_abm.results import PROVENANCE
     from escape_abm.sweep import run_sweep
 
     report.hush(line.quiet)
     try:
-        _refuse(line.words)
+        usage.refuse_hydras(line.words)
         with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir(), job_name=experiment.name):
             ask = _ask([*line.words, *own], config_name, experiment, line.multirun)
             for job in ask.jobs:
@@ -490,6 +481,15 @@ def launch(
             _run_one(task, ask, config_name)
     except InputError as error:
         raise SystemExit(str(error)) from None
+
+
+def _refuse_unknown(words: list[str], config_name: str) -> None:
+    """Refuse in our words what Hydra would refuse in its own."""
+    try:
+        with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir()):
+            _composed(words, config_name)
+    except InputError as error:
+        raise _refused(error) from None
 
 
 def _refused(error: Exception) -> SystemExit:
@@ -564,9 +564,9 @@ def _hand_over(
         from escape_abm.results import Run, StorageError
 
         place = Path(HydraConfig.get().runtime.output_dir)
-        settings = from_config(composed, config_name)
-        identity = identify(experiment, settings)
         given = list(HydraConfig.get().overrides.task)
+        settings = from_config(composed, config_name, given)
+        identity = identify(experiment, settings)
         try:
             task(settings, Run(settings, place, identity, overrides=given, earlier=earlier, pictures=pictures))
         except StorageError as error:

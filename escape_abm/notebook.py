@@ -49,6 +49,10 @@ class Picture(NamedTuple):
 
         save(self.figure, Path(stem))
 
+    def savefig(self, *args: Any, **kwargs: Any) -> None:
+        """Write the figure as Matplotlib does, for example `picture.savefig("relapse.pdf")`."""
+        self.figure.savefig(*args, **kwargs)
+
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         import matplotlib as mpl
 
@@ -215,8 +219,18 @@ class Result(TrialResult):
         return beside_published(self.settings, self)
 
     def patient(self, index: int) -> VirtualPatient:
-        """One of the patients, treated once more: chance is the patient's own, so that the course is the same."""
-        return VirtualPatient(self.settings, index)
+        """One of the patients, treated once more: chance is the patient's own, so that the course is the same.
+
+        Raises:
+            InputError: there was no such patient in the run.
+        """
+        size = self.settings.cohort.size
+        if not isinstance(index, int | np.integer) or not 0 <= index < size:
+            raise InputError(
+                f"patient({index!r}): a whole number from 0 to {size - 1} is wanted, as in the column `patient`. "
+                "VirtualPatient(settings, number) shows others of the same seed"
+            )
+        return VirtualPatient(self.settings, int(index))
 
     def __repr__(self) -> str:
         arms = ", ".join(arm.name for arm in self.settings.arms)
@@ -258,8 +272,8 @@ class VirtualPatient:
             InputError: there is no such number.
         """
         index = settings.patient if index is None else index
-        if index < 0:
-            raise InputError(f"patient={index}: patients are numbered from 0")
+        if not isinstance(index, int | np.integer) or index < 0:
+            raise InputError(f"patient={index!r}: a whole number is wanted; patients are numbered from 0")
         self.settings = settings
         self.trajectories: dict[str, Trajectory] = {p.product.name: p for p in trial.treat(index, settings)}
         self.traits: Patient = _Traits(**vars(next(iter(self.trajectories.values())).patient))

@@ -19,11 +19,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, NamedTuple, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 Grade = Literal["A", "B", "C"]
 START = "start"  # key of the starting fit in references.csv: plausible values before the calibration
-
 
 SectionT = TypeVar("SectionT", bound=BaseModel)
 
@@ -400,13 +399,16 @@ class Biology(Section):
     routes_off: tuple[str, ...] = ()
     """Names of routes that are switched off, for example `cd19_allele_loss` or `lineage_switch`."""
 
-    @model_validator(mode="after")
-    def _known_routes(self) -> Self:
-        known = route_names(self.antigens)
-        for name in self.routes_off:
-            if name not in known:
-                raise ValueError(f"routes_off={name!r} is not a route. {suggest(name, known)}")
-        return self
+    @field_validator("routes_off", mode="before")
+    @classmethod
+    def _known_routes(cls, value: Any, info: ValidationInfo) -> Any:
+        known = route_names(info.data.get("antigens", {}))
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"must be a list such as '[{known[1]}]'. Routes: {', '.join(known)}")
+        for name in value:
+            if name not in known and "antigens" in info.data:  # otherwise they are wrong themselves
+                raise ValueError(f"a list as '[{known[1]}]', but {name!r} is no route. {suggest(str(name), known)}")
+        return value
 
 
 def route_names(antigens: Mapping[str, Antigen] | tuple[str, ...]) -> tuple[str, ...]:
@@ -513,11 +515,11 @@ def check_source(source: str) -> None:
 # ------------------------------------------------------------------------------------------------------ the door
 
 
-def suggest(name: str, known: Iterator[str] | tuple[str, ...] | list[str]) -> str:
-    """A sentence with the nearest known name, or the list of all."""
+def suggest(name: str, known: Iterator[str] | tuple[str, ...] | list[str], above: str = "") -> str:
+    """A sentence with the nearest known name, behind the part of its key above it, or the list of all."""
     known = tuple(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"Did you mean {near[0]!r}?" if near else "Choose one of: " + ", ".join(known)
+    return f"Did you mean {above + near[0]!r}?" if near else "Choose one of: " + ", ".join(known)
 
 
 def check(model: type[SectionT], data: Mapping[str, Any], prefix: str = "") -> SectionT:
@@ -540,7 +542,7 @@ def _explain(fault: Any, model: type[BaseModel], prefix: str) -> str:
     if kind == "extra_forbidden":
         name = str(fault["loc"][-1])
         known = _field_names(model, fault["loc"][:-1])
-        return f"{where}: no such key. {suggest(name, known)}"
+        return f"{where}: no such key. {suggest(name, known, where.removesuffix(name))}"
     if kind in ("greater_than_equal", "less_than_equal", "greater_than", "less_than"):
         field = _field(model, fault["loc"])
         extra = field.json_schema_extra if field is not None and isinstance(field.json_schema_extra, dict) else {}
@@ -553,14 +555,15 @@ def _explain(fault: Any, model: type[BaseModel], prefix: str) -> str:
     if kind == "missing":
         return f"{where}: is missing; give it a value"
     if kind == "value_error":
-        return f"{where}: {context['error']}" if where else str(context["error"])
+        return f"{shown}: {context['error']}" if where else str(context["error"])
     return f"{shown}: {fault['msg'][0].lower()}{fault['msg'][1:]}{_default(_field(model, fault['loc']))}"
 
 
 def _default(field: Any) -> str:
     """The way out for a value that is refused: what it is by default."""
     default = getattr(field, "default", None)
-    return f"; the default is {default!r}" if isinstance(default, float | int | str) else ""
+    whose = "row's value" if getattr(field, "json_schema_extra", None) else "default"  # a run may start from another
+    return f"; the {whose} is {default!r}" if isinstance(default, float | int | str) else ""
 
 
 def _model_at(model: type[BaseModel], loc: tuple[Any, ...]) -> type[BaseModel] | None:

@@ -15,15 +15,32 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from escape_abm.parameters import Antigen, InputError, Section, check_source, row, suggest
 
 Architecture = Literal["single", "tandem", "bicistronic", "cotransduced"]
+
+
+def _named(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise ValueError("a name has letters, digits, _ and - only, at least one; write the rest into the label")
+    return name
+
+
+def _labelled(label: str) -> str:
+    if not label.strip():
+        raise ValueError("a label is what readers see and must not be empty; give it a text, or leave this out")
+    return label
+
+
+Name = Annotated[str, AfterValidator(_named)]
+Label = Annotated[str, AfterValidator(_labelled)]
 
 
 class Construct(Section):
@@ -102,8 +119,8 @@ class Component(Section):
 class Product(Section):
     """A CAR T product as it is given to a patient."""
 
-    name: str
-    label: str
+    name: Name
+    label: Label
     components: dict[str, Component] = Field(min_length=1)
     schedule: Literal["together", "sequential"] = "together"
     note: str = ""

@@ -49,7 +49,7 @@ LIBRARIES = (
     "emcee",
 )
 PROVENANCE, ERROR, LOCK, PARTIAL, KEPT = "provenance.json", "error.txt", ".lock", ".partial", ".kept"
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
 
 
 class StorageError(InputError):
@@ -57,8 +57,8 @@ class StorageError(InputError):
 
 
 @contextmanager
-def storage(folder: Path) -> Iterator[None]:
-    """Say what to do about a full disk or a folder that may not be written.
+def storage(folder: Path, *also: int) -> Iterator[None]:
+    """Say what to do about a full disk or a folder that may not be written, or about `also` other errors.
 
     Raises:
         StorageError: in place of the error of the system.
@@ -66,7 +66,7 @@ def storage(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno not in (*NO_ROOM, *also):
             raise
         raise StorageError(
             f"{folder}: {error.strerror}. Nothing half-written counts as done: make room, or choose a folder that "
@@ -287,8 +287,9 @@ def held(folder: Path, say: Callable[[Path], None] | None = None) -> Iterator[No
 
     `say` is called first if another process holds it, and then it is waited for.
     """
-    with storage(folder):
+    with storage(folder, errno.ENOENT):  # as /proc says that it takes no folder
         folder.mkdir(parents=True, exist_ok=True)
+    with storage(folder):
         lock = filelock.FileLock(folder / LOCK)
         try:
             lock.acquire(timeout=0)

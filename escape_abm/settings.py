@@ -23,7 +23,7 @@ from escape_abm.parameters import (
     row,
     suggest,
 )
-from escape_abm.products import Product, car_classes
+from escape_abm.products import Label, Name, Product, car_classes
 from escape_abm.regimen import Regimen
 
 DAYS_PER_MONTH = 30.4375
@@ -232,8 +232,8 @@ class FollowUp(Section):
 class Trial(Section):
     """A trial: what it is called, how large it was, how it was read, and what it published."""
 
-    name: str = "none"
-    label: str = "No trial"
+    name: Name = "none"
+    label: Label = "No trial"
     size: int | None = Field(default=None, ge=1)
     """Patients in the published analysis."""
     follow_up: FollowUp | None = None

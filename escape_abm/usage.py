@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,8 @@ GROUPS = {
 }
 HIDDEN = ("rows", "figure")  # where configurations start from, and what experiments/figures.py draws
 OWN_FOLDER, MULTIRUN, QUIET = ("--config-dir", "-cd"), ("--multirun", "-m"), ("--quiet", "-q")
-HELP, VERSION = ("--help", "-h"), ("--version",)
-HYDRAS = ("--cfg", "-c", "--resolve", "--package", "-p", "--info", "-i", "--shell-completion", "-sc", "--hydra-help")
+HELP, VERSION, CFG = ("--help", "-h"), ("--version",), ("--cfg", "-c")
+HYDRAS = (*CFG, "--resolve", "--package", "-p", "--info", "-i", "--shell-completion", "-sc", "--hydra-help")
 """Hydra's flags that show something and run nothing. Its others would go round the checks of ours."""
 FLAGS = {
     "-m, --multirun": "a run for each value: key=a,b, key=range(1,9), key=interval(0.1,1) sweep=sobol",
@@ -58,6 +58,11 @@ KEYS = {
     "hydra.run.dir": "folder of the results (of -m: hydra.sweep.dir); by default a new one in outputs/",
 }
 
+EXTENSIBLE = ("comparators", "antigens", "components", "constructs", "options")  # nodes to which a user may add
+SEVERAL = (
+    "For a run of each, add -m (--multirun) and write a,b,c. To compare products on the same patients: product=A "
+    "comparators=none +product@comparators.b=B +product@comparators.c=C"
+)
 LAST = (
     "A run that was done is found again, one that was stopped goes on. Colour is for terminals, not where NO_COLOR=1 "
     "is set. The whole traceback of an unexpected error: HYDRA_FULL_ERROR=1 before the command."
@@ -73,7 +78,7 @@ class Line:
     own: Path | None = None
     """Folder of the user's own choices."""
     asked: str = ""
-    """`help`, `version` or `hydra` (a flag that Hydra answers): then nothing is run."""
+    """`help`, `version`, `cfg` or `hydra` (flags that Hydra answers): then nothing is run."""
     multirun: bool = False
     quiet: bool = False
 
@@ -99,6 +104,10 @@ def read(words: Sequence[str]) -> Line:
         return Line(plain, own, "help")
     if seen & set(VERSION):
         return Line(plain, own, "version")
+    if seen & set(CFG):
+        if seen & set(MULTIRUN):
+            raise InputError("--cfg shows one run: leave -m out, and give one value of each key")
+        return Line([w for w in plain if "=" in w or w.startswith("~")], own, "cfg")
     if seen & set(HYDRAS):
         return Line(plain, own, "hydra")
     for i, word in enumerate(plain):
@@ -109,6 +118,7 @@ def read(words: Sequence[str]) -> Line:
             raise InputError(f"{' '.join(near)}: no spaces around the = sign. Write {''.join(near)}")
     for word in plain:
         _check_word(word, own)
+    _refuse_twice(plain)
     return Line(plain, own, "", bool(seen & set(MULTIRUN)), bool(seen & set(QUIET)))
 
 
@@ -149,6 +159,88 @@ def _check_word(word: str, own: Path | None) -> None:
     raise InputError(f"{word}: a word is KEY=VALUE. Write {meant}; --help lists what can be set")
 
 
+def _refuse_twice(words: Sequence[str]) -> None:
+    """Refuse a key that is set twice, of which Hydra would take the last."""
+    seen: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.lstrip("+").partition("=")
+        if equals and key in seen:
+            before = seen[key]
+            raise InputError(
+                f"{before} and {word}: {key} is set twice. Keep one, or for a run of each: -m {before},{value}"
+            )
+        seen[key] = word
+
+
+def refuse_hydras(words: Sequence[str]) -> None:
+    """Refuse what Hydra's own sweeper and launchers would have done."""
+    for word in words:
+        name = word.lstrip("+").partition("=")[0]
+        if name in ("hydra/launcher", "hydra/sweeper") or name.startswith("hydra.launcher."):
+            raise InputError(f"{word}: sweeps run on executor=processes, dask or slurm, by designs of the group sweep")
+        if name == "hydra.sweep.subdir":
+            raise InputError(f"{word}: the folder of a job is named by its number and what it is: leave this out")
+
+
+def refuse_product_as_value(words: Sequence[str]) -> None:
+    """Refuse the name of a product where its whole content would stand."""
+    for word in words:
+        arm = re.fullmatch(r"\+?(comparators\.[\w-]+)=([\w-]+)", word)
+        if arm:
+            key, name = arm.groups()
+            raise InputError(
+                f"{word}: an arm is a product, not a value. To add a new one: +product@{key}={name} (without the + if "
+                f"{key} is there already)"
+            )
+
+
+def refuse_twin(words: Sequence[str], product: str, arms: Mapping[str, str]) -> None:
+    """Refuse an added arm that would hide another, or be hidden: arms of one name are shown once.
+
+    Comparators of a list such as `all` may hold the product itself.
+    """
+    names = [product, *arms.values()]
+    for word in words:
+        key, _, _ = word.partition("=")
+        arm = key.removeprefix("+product@comparators.")
+        if arm != key and names.count(arms.get(arm, "")) > 1:
+            raise InputError(
+                f"{word}: {arms[arm]} is compared already. Leave one out, or give this one its own name and label: "
+                f"comparators.{arm}.name=my_{arms[arm]} comparators.{arm}.label=Mine"
+            )
+
+
+def changes_product(words: Sequence[str]) -> bool:
+    """Whether words change the product and do not say what it is called then."""
+    keys = {word.lstrip("+~").partition("=")[0].rpartition("@")[2] for word in words}
+    inside = {key for key in keys if key.startswith("product.")} - {"product.note"}
+    return bool(inside) and not inside & {"product.name", "product.label"}
+
+
+def decimal_point(word: str) -> str:
+    """What to write if a value was meant to be a decimal number; "" if it does not look like one."""
+    meant = re.fullmatch(r"[^=]+=-?\d+,\d+", word)
+    return f"A decimal number takes a point: {word.replace(',', '.')}. " if meant else ""
+
+
+def unknown_key(words: Sequence[str], there: Any) -> str:
+    """What to say of the first word whose key is not in a configuration; "" if there is none."""
+    for word in words:
+        name = word.split("=")[0].lstrip("+~")
+        owner, path = there, name.rpartition("@")[2]
+        parts = path.split(".")
+        for i, part in enumerate(parts):
+            if not isinstance(owner, dict) or part not in owner:
+                known = [str(k) for k in owner] if isinstance(owner, dict) else []
+                near = suggest(part, known, "".join(f"{p}." for p in parts[:i])).removesuffix("?")
+                end = "?" if near.startswith("Did") else "."
+                group = "construct@" if parts[i - 1] == "constructs" and "@" not in name and "{" not in word else ""
+                new = f" To add a new one: +{group}{word.lstrip('+')}" if i and parts[i - 1] in EXTENSIBLE else ""
+                return f"{word}: no such key {name!r}. {near}{end}{new}"
+            owner = owner[part]
+    return ""
+
+
 # ---------------------------------------------------------------------------------------------------------------- help
 
 
@@ -182,13 +274,19 @@ def defaults(config_name: str, conf: Path | None = None) -> dict[str, str]:
     folder = conf or conf_dir()
     plain: Any = yaml.safe_load((folder / f"{config_name}.yaml").read_text(encoding="utf-8"))
     out: dict[str, str] = {}
-    for item in plain["defaults"]:
+    for item in plain.get("defaults", ()):
         if isinstance(item, str):
             out |= defaults(item, folder) if item != "_self_" else {}
         else:
             ((key, choice),) = item.items()
-            out[str(key).removeprefix("override ")] = str(choice)
+            out[str(key).removeprefix("override ").removeprefix("/")] = str(choice)
     return out
+
+
+def taken(config_name: str) -> dict[str, str]:
+    """The choice of each group that a run has by default: that of the experiment, unless its trial brings another."""
+    own = defaults(config_name)
+    return own | (defaults(f"trial/{own['trial']}") if "trial" in own else {})
 
 
 def conf_dir() -> Path:
@@ -203,13 +301,13 @@ def conf_dir() -> Path:
 def help_text(about: str, config_name: str, own: Path | None = None, width: int = 0) -> str:
     """What `--help` says: what the experiment asks, every group with its choices, keys, words and flags."""
     width = width or max(60, min(shutil.get_terminal_size((120, 24)).columns, 120))
-    taken = defaults(config_name)
+    stars = taken(config_name)
     head = "GROUPS: group=choice. * is taken by default; a trial brings its own cohort, dose, product"
     out = [about.strip(), "", *textwrap.wrap(head, width)]
     for group, found in choices(own).items():
         out += ["", *_entry(group, GROUPS.get(group, ""), 0, 13, width)]
         for choice, what in found.items():
-            out += _entry(choice + (" *" if taken.get(group) == choice else ""), what, 2, 31, width)
+            out += _entry(choice + (" *" if stars.get(group) == choice else ""), what, 2, 31, width)
     for title, table in (("KEYS", KEYS), ("WORDS", WORDS), ("FLAGS", FLAGS)):
         out += ["", title]
         for name, what in table.items():

@@ -88,20 +88,53 @@ def test_own_arm_and_dropped_arm() -> None:
     assert "tandem" not in names
 
 
+def test_a_changed_product_says_so_unless_it_is_renamed() -> None:
+    words = ["product=cd19_fmc63", "construct@product.components.cd19.constructs.cd19=cat_41bb", "comparators=none"]
+    changed, renamed = compose(words).product, compose([*words, "product.label=Mine"]).product
+    assert (changed.name, changed.label) == ("cd19_fmc63", "CD19 (FMC63), changed")
+    assert renamed.label == "Mine"
+    assert compose([words[0], words[2], "product.note=seen"]).product.label == "CD19 (FMC63)"
+
+
+def test_a_list_of_words_is_wanted() -> None:
+    with pytest.raises(InputError, match=r"compose\(\['product=tandem', 'seed=2'\]\)"):
+        compose("product=tandem seed=2")
+
+
 BAD = {
     "unknown group": ("prodct=tandem", ["prodct", "Did you mean 'product'"]),
     "unknown choice": ("product=tandm", ["tandm", "Did you mean 'tandem'", "bicistronic"]),
+    "what is only to be shown": ("--cfg job product=tandm", ["product=tandm: no such choice. Did you mean 'tandem'"]),
     "unknown trial": ("trial=eliana2", ["eliana2", "Choices of trial"]),
     "unknown engine": ("engine=contz", ["contz", "counts"]),
-    "unknown key": ("biology.leukaemia.net_groth_per_day=1", ["net_groth", "Did you mean 'net_growth_per_day'"]),
+    "unknown key": (
+        "biology.leukaemia.net_groth_per_day=1",
+        ["net_groth", "mean 'biology.leukaemia.net_growth_per_day'"],
+    ),
     "a new arm without a plus": ("product@comparators.b=tandem", ["To add a new one: +product@comparators.b=tandem"]),
+    "a new arm as a value": (
+        "comparators.b=cd19_cat",
+        ["not a value. To add a new one: +product@comparators.b=cd19_cat"],
+    ),
+    "a new arm as a new value": ("+comparators.b=cd19_cat", ["To add a new one: +product@comparators.b=cd19_cat"]),
+    "a new construct": (
+        "product.components.dual.constructs.cd20=m971_41bb",
+        ["constructs.cd22'? To add a new one: +construct@product.components.dual.constructs.cd20=m971_41bb"],
+    ),
+    "an arm that is the product": (
+        "product=tandem +product@comparators.b=tandem",
+        ["comparators.b=tandem: tandem is compared already", "comparators.b.name=my_tandem"],
+    ),
+    "an arm that is there": ("+product@comparators.b=bicistronic", ["bicistronic is compared already"]),
+    "no folder": ("hydra.run.dir= hydra.sweep.dir=x", ["hydra.run.dir=: which folder?", "a new one in outputs/"]),
+    "no folder of a sweep": ("-m seed=1,2 hydra.sweep.dir= hydra.run.dir=x", ["hydra.sweep.dir=: which folder?"]),
     "a choice with a plus": ("+product=tandem", ["without the +: product=tandem"]),
     "unreadable": ("seed=((", ["seed=((: cannot be read", "quotes"]),
-    "unknown key with a plus": ("+cohort.sise=3", ["cohort.sise", "Did you mean 'size'"]),
+    "unknown key with a plus": ("+cohort.sise=3", ["cohort.sise", "Did you mean 'cohort.size'"]),
     "wrong type": ("biology.killing.hill=abc", ["biology.killing.hill='abc'", "number", "1.5"]),
     "wrong type of seed": ("seed=first", ["seed='first'", "integer"]),
     "out of range": ("biology.leukaemia.net_growth_per_day=-1", ["-1", "between 0 and 1 (1/d)", "0.097"]),
-    "fraction over one": ("cohort.kmt2a_fraction=1.5", ["1.5", "between 0 and 1", "0.08"]),
+    "fraction over one": ("cohort.kmt2a_fraction=1.5", ["1.5", "between 0 and 1", "the row's value is 0.08"]),
     "not a number": ("biology.killing.hill=nan", ["hill", "finite"]),
     "nobody": ("cohort.size=0", ["cohort.size=0", "at least 1"]),
     "no worker": ("workers=0", ["workers=0", "at least 1"]),
@@ -116,12 +149,25 @@ BAD = {
     "fractions of a dose": ("regimen.split_fractions=[0.5,0.6] regimen.split_days=[0,1]", ["0.6", "add up to 1"]),
     "two doses": ("dose=fixed regimen.dose_cells_per_kg=1e6", ["exactly one", "null"]),
     "transduction over one": ("product.components.dual.transduced_fraction.cd19=1.2", ["1.2", "between 0 and 1"]),
-    "unknown route": ("biology.routes_off=[cd19_los]", ["cd19_los", "Did you mean 'cd19_"]),
+    "unknown route": ("biology.routes_off=[cd19_los]", ["biology.routes_off=['cd19_los']: a list", "mean 'cd19_"]),
+    "routes that are no list": (
+        "biology.routes_off=cd19",
+        ["routes_off='cd19'", "[cd19_silencing]", "lineage_switch"],
+    ),
+    "a product without a name": ("product.name=", ["product.name=''", "letters, digits, _ and -", "into the label"]),
+    "a name with a slash": ("product.name=a/b", ["product.name='a/b'", "letters, digits, _ and -"]),
+    "an arm of no name": ("comparators.tandem.name=''", ["comparators.tandem.name=''", "letters"]),
+    "a product without a label": ("product.label=", ["product.label=''", "must not be empty"]),
+    "a trial without a name": ("trial.name=", ["trial.name=''", "letters"]),
     "short follow-up": ("follow_up_months=0.5", ["0.5", "day 28", "follow for longer"]),
     "infusion after the end": ("trial=none follow_up_months=3", ["sequential", "day 116", "~comparators.sequential"]),
     "burden over capacity": ("cohort.burden_max_cells=3e12", ["3e+12", "95 %", "raise the second"]),
     "sweep without -m": ("seed=range(1,3)", ["range", "multirun"]),
     "values without -m": ("product=tandem,bicistronic", ["tandem,bicistronic", "--multirun", "+product@comparators"]),
+    "decimal comma": (
+        "biology.killing.kill_per_day=1,5",
+        ["takes a point: biology.killing.kill_per_day=1.5. For a run"],
+    ),
     "list of a group": ("product=[tandem,cd19_fmc63]", ["takes one choice", "-m", "+product@comparators.b=B"]),
     "bad value in a sweep": ("-m seed=1,2 cohort.size=5,0", ["cohort.size=0", "at least 1"]),
     "infusion on a wrong day": ("regimen.split_fractions=[0.5,0.5] regimen.split_days=[-1,0]", ["-1", "start with 0"]),
@@ -149,7 +195,7 @@ def test_bad_input_stops_at_the_door(
 ) -> None:
     line, expected = words
     GlobalHydra.instance().clear()
-    out = [f"hydra.run.dir={tmp_path}/run", f"hydra.sweep.dir={tmp_path}/sweep"]
+    out = [f"hydra.run.dir={tmp_path}/run", f"hydra.sweep.dir={tmp_path}/sweep"] * ("hydra." not in line)
     monkeypatch.setattr(sys, "argv", ["compare_products.py", *line.split(), *out])
     monkeypatch.chdir(tmp_path)
 
@@ -167,5 +213,5 @@ def test_bad_input_stops_at_the_door(
 
 
 def test_compose_raises_input_error() -> None:
-    with pytest.raises(InputError, match="Did you mean 'size'"):
+    with pytest.raises(InputError, match=r"Did you mean 'cohort\.size'"):
         compose(["cohort.sice=3"])

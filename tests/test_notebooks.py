@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import escape_abm
 from escape_abm import VirtualPatient, compose
+from escape_abm.parameters import InputError
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "docs" / "notebooks").glob("*.ipynb"))
 
@@ -52,3 +54,17 @@ def test_traits_are_printed_one_a_line(patient: VirtualPatient) -> None:
     assert lines[0] == "virtual patient 8 of seed 1"
     assert [line.split()[0] for line in lines[1:]] == [*patient.traits.covariates(), "rejection_day", "biology"]
     assert max(map(len, lines)) < 80
+
+
+def test_what_is_asked_wrongly_of_a_result_is_told(tmp_path: Path) -> None:
+    words = ["comparators=none", "trial=none", "cohort.size=2", "trajectories.patients=1", "workers=1"]
+    result = escape_abm.run_trial(escape_abm.compose(words))
+    for number in (2, -1, "1"):
+        with pytest.raises(InputError, match=r"a whole number from 0 to 1 is wanted"):
+            result.patient(number)
+    with pytest.raises(InputError, match="numbered from 0"):
+        escape_abm.VirtualPatient(result.settings, "1")  # type: ignore[arg-type]
+    last = result.patients["patient"].iloc[-1]  # numpy's own kind of integer
+    assert result.patient(last).traits.index == 1
+    result.plot.outcomes().savefig(tmp_path / "outcomes.pdf")
+    assert (tmp_path / "outcomes.pdf").stat().st_size

@@ -96,8 +96,11 @@ def test_sources_of_constructs_exist() -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ({"leukaemia": {"net_groth_per_day": 1}}, ["net_groth_per_day", "Did you mean 'net_growth_per_day'"]),
-        ({"leukaemia": {"net_growth_per_day": -1}}, ["-1", "between 0 and 1", "default is 0.097"]),
+        (
+            {"leukaemia": {"net_groth_per_day": 1}},
+            ["net_groth_per_day", "Did you mean 'biology.leukaemia.net_growth_per_day'"],
+        ),
+        ({"leukaemia": {"net_growth_per_day": -1}}, ["-1", "between 0 and 1", "row's value is 0.097"]),
         ({"leukaemia": {"net_growth_per_day": float("nan")}}, ["net_growth_per_day", "finite", "0.097"]),
         ({"leukaemia": {"net_growth_per_day": "fast"}}, ["'fast'", "number", "0.097"]),
         ({"antigens": {"cd19": {"hits_to_loss": 3}}}, ["hits_to_loss=3", "1 or 2"]),

@@ -110,7 +110,9 @@ def test_passes_arguments_and_exit_code(start: ModuleType, arguments: list[str],
 
 def test_unknown_verb(start: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     assert start.main(["product=tandem"]) == 2
-    assert "start.py run" in capsys.readouterr().err
+    assert "did you mean: python3 start.py run product=tandem\n" in capsys.readouterr().err.lower()
+    assert start.main(["tests"]) == 2
+    assert "did you mean" not in capsys.readouterr().err.lower()
     assert start.calls == []
 
 

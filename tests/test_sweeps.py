@@ -29,6 +29,14 @@ from escape_abm.sweep import load_task
 
 ROOT = Path(__file__).parents[1]
 SMALL = ("comparators=none", "trial=none", "cohort.size=2", "trajectories.patients=1", "workers=2")
+
+
+def small(*words: str) -> list[str]:
+    """These words, and those of SMALL whose keys are not among them."""
+    given = {word.partition("=")[0] for word in words}
+    return [*(word for word in SMALL if word.partition("=")[0] not in given), *words]
+
+
 # An experiment whose jobs fail as files in the folder of the caller say.
 TROUBLED = '''
 """Compares, with trouble."""
@@ -68,7 +76,7 @@ def troubled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         load_task.cache_clear()
         task = load_task(Experiment("troubled", script, "compare"))
         GlobalHydra.instance().clear()
-        monkeypatch.setattr(sys, "argv", ["troubled.py", *SMALL, *words])
+        monkeypatch.setattr(sys, "argv", ["troubled.py", *small(*words)])
         try:
             launch(task)
         except SystemExit as stopped:
@@ -180,6 +188,13 @@ def test_a_folder_that_cannot_be_written(troubled: Any, tmp_path: Path) -> None:
         said = str(troubled(*words))
         assert "Not a directory" in said or "File exists" in said
         assert "give the same command again" in said
+    (tmp_path / "mine").touch()
+    for key, words in {"hydra.run.dir": (), "hydra.sweep.dir": ("-m", "seed=1,2")}.items():
+        assert "mine: File exists" in str(troubled(*words, f"{key}=mine"))
+        if sys.platform == "linux":
+            said = str(troubled(*words, f"{key}=/proc/foo"))
+            assert said.startswith("/proc/foo: No such file or directory")
+            assert "that can be written with hydra.run.dir" in said
     assert computed(tmp_path) == []
 
 
@@ -230,7 +245,7 @@ def test_extending_keeps_every_byte_of_a_rich_run(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_killed_run_goes_on_and_no_byte_differs(troubled: Any, tmp_path: Path) -> None:
     words = ("cohort.size=600", "trajectories.patients=4")
-    line = [sys.executable, str(troubled.script), *SMALL, *words]
+    line = [sys.executable, str(troubled.script), *small(*words)]
     job = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not list(tmp_path.glob("outputs/troubled/*/*_n600_*/.kept/*/*.pkl")):
         time.sleep(0.05)
@@ -385,7 +400,7 @@ def test_processes_give_back_what_comes_of_each_task(tmp_path: Path) -> None:
 
 
 def test_a_killed_caller_leaves_no_worker_behind(troubled: Any, tmp_path: Path) -> None:
-    words = [sys.executable, str(troubled.script), "-m", *SMALL, "cohort.size=3000", "seed=range(8)"]
+    words = [sys.executable, str(troubled.script), "-m", *small("cohort.size=3000", "seed=range(8)")]
     job = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not (tmp_path / "computed.txt").exists():
         time.sleep(0.1)
@@ -454,7 +469,7 @@ BAD = {
     "regimen.dose_cells=interval(1e7,1e8)": "this is a range",
     "biology.car_t.rejection_first_day=plausible sweep=sobol": None,
     "sweep.replicates=3 seed=1,2": "leave one out",
-    "sweep.sampels=3 seed=1,2": "Did you mean 'samples'",
+    "sweep.sampels=3 seed=1,2": "Did you mean 'sweep.samples'",
     "executor=dsak seed=1,2": "Choices of executor",
     "executor.batch=0 seed=1,2": "at least 1",
     "hydra/launcher=basic seed=1,2": "executor=processes",
@@ -591,6 +606,12 @@ def test_check_and_verify(outputs: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert tool(["verify", str(place), "--sample", "2"]) == 0
     assert "2 of 2 runs came out the same, byte for byte" in capsys.readouterr().out
     assert tool(["list", str(place)]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["run", "experiment", "date", "patients", "seconds", "overrides"]
+    assert len(lines) == 5
+    assert max(map(len, lines)) <= 120
+    assert "compare_products" in lines[0]
+    assert "seed=1 product=tandem" in lines[0]
     (sweep,) = place.glob("*/*/*_sweep_*")
     broken, torn, *_ = sorted(p for p in sweep.iterdir() if p.is_dir())
     data = (broken / "patients.parquet").read_bytes()

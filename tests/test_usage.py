@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from escape_abm import __version__, report, usage
+from escape_abm.config import compose
 from escape_abm.parameters import InputError
 
 CONF = usage.conf_dir()
@@ -33,6 +34,8 @@ MISTAKES = {
     "cohort.size:5": "Write cohort.size=5",
     "help": "write --help",
     "x={a: 1}": "part of a value with spaces",
+    "seed=1 product=tandem seed=2": "seed=1 and seed=2: seed is set twice. Keep one, or for a run of each: -m seed=1,2",
+    "--cfg job -m seed=1,2": "--cfg shows one run",
 }
 
 
@@ -47,7 +50,8 @@ def test_a_line_is_taken_apart(tmp_path: Path) -> None:
     words = ["-m", "seed=1,2", "-q", "+x=", "~product@comparators.tandem", 'product.note="a = b"']
     line = usage.read([*words, "--config-dir", str(tmp_path)])
     assert line == usage.Line([words[1], *words[3:]], tmp_path, "", multirun=True, quiet=True)
-    assert usage.read(["--cfg", "job", "seed=2"]).asked == usage.read(["-sc", "install=bash"]).asked == "hydra"
+    assert usage.read(["--cfg", "job", "seed=2"]) == usage.Line(["seed=2"], None, "cfg")
+    assert usage.read(["-sc", "install=bash"]).asked == "hydra"
     assert usage.read(["seed=1", "-h", "help"]).asked == "help"
 
 
@@ -74,6 +78,9 @@ def test_every_choice_says_what_it_is() -> None:
 def test_what_is_taken_by_default_is_that_of_the_experiment(tmp_path: Path) -> None:
     assert usage.defaults("config")["comparators"] == "all"
     assert usage.defaults("sensitivity")["comparators"] == "dual"
+    run, taken = compose(), usage.taken("config")  # the trial brings its own cohort and dose
+    assert compose([f"{group}={taken[group]}" for group in ("cohort", "dose", "product", "regimen", "biology")]) == run
+    assert taken["dose"] != usage.defaults("config")["dose"]
     (tmp_path / "trial").mkdir()
     (tmp_path / "trial" / "mine.yaml").write_text("# @package _global_\n# My own trial. With more to say.\n")
     assert usage.choices(tmp_path)["trial"]["mine"] == "My own trial"
