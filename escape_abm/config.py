@@ -151,6 +151,12 @@ def _composed(overrides: Sequence[str], config_name: str) -> Composed:
         raise InputError(_explain(error, overrides, config_name)) from None
     plain = _relabelled({str(k): v for k, v in data.items()}, overrides)
     _refuse_drawn([o.partition("=")[0] for o in overrides], plain)
+    file, trial = whole.hydra.runtime.choices.get("trial"), plain.get("trial") or {}
+    if trial.get("published") and trial["name"] != file:
+        raise InputError(
+            f"trial.name={trial['name']!r} is not the name of its file: write name: {file}, or call the file "
+            f"{trial['name']}.yaml"
+        )
     return Composed(plain, whole.hydra, refers)
 
 
@@ -209,10 +215,7 @@ def _plain_settings(data: dict[str, Any]) -> Settings:
 @cache
 def _trial_settings(name: str, config_name: str, own: tuple[str, ...]) -> Settings:
     """A trial as its file describes it."""
-    try:
-        composed = hydra.compose(config_name=config_name, overrides=[f"trial={name}", *own])
-    except MissingConfigException:
-        raise InputError(f"trial.name={name!r} is not the name of its file: call the file {name}.yaml") from None
+    composed = hydra.compose(config_name=config_name, overrides=[f"trial={name}", *own])
     data: Any = OmegaConf.to_container(composed, resolve=True)
     return _plain_settings(data)
 

@@ -234,7 +234,8 @@ class Result(TrialResult):
 
     def __repr__(self) -> str:
         arms = ", ".join(arm.name for arm in self.settings.arms)
-        return f"{self.settings.cohort.size} virtual patients of {self.settings.trial.label} under {arms}"
+        who = "" if self.settings.trial.name == "none" else f" of {self.settings.trial.label}"
+        return f"{self.settings.cohort.size} virtual patients{who} under {arms}"
 
     def _repr_html_(self) -> str:
         title = f"{self.settings.trial.label}: {self.settings.cohort.size} virtual patients under each product"

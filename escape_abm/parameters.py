@@ -592,10 +592,8 @@ def _flatten(annotation: Any) -> Iterator[Any]:
 
 
 def _field_names(model: type[BaseModel], loc: tuple[Any, ...]) -> tuple[str, ...]:
-    owner = _model_at(model, loc)
-    return tuple(owner.model_fields) if owner is not None else ()
+    return tuple(getattr(_model_at(model, loc), "model_fields", ()))
 
 
 def _field(model: type[BaseModel], loc: tuple[Any, ...]) -> Any:
-    owner = _model_at(model, loc[:-1])
-    return owner.model_fields.get(str(loc[-1])) if owner is not None else None
+    return getattr(_model_at(model, loc[:-1]), "model_fields", {}).get(str(loc[-1]))

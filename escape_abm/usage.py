@@ -137,7 +137,20 @@ def _folder(flag: str, place: str) -> Path:
         raise InputError(f"{flag}: which folder? Write {flag} FOLDER; it holds your own choices")
     if not Path(place).is_dir():
         raise InputError(f"{flag} {place}: no such folder. It holds your own choices, for example trial/mine.yaml")
+    _refuse_unsourced(Path(place))
     return Path(place).resolve()
+
+
+def _refuse_unsourced(own: Path) -> None:
+    """Refuse a construct whose file has a trait without a source; a trait that is set by hand needs none."""
+    for file in sorted(own.glob("construct/*.yaml")):
+        said = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        bare = [k for k in said if k.endswith("_fold") and k not in (said.get("sources") or {})]
+        if bare:
+            raise InputError(
+                f"{file}: {', '.join(bare)} without a source. Add sources: {{{bare[0]}: assumed}}, a key of "
+                "escape_abm/references.csv, or the citation"
+            )
 
 
 def _check_word(word: str, own: Path | None) -> None:
@@ -327,4 +340,5 @@ def searched(place: str | Path) -> str:
     """The override with which Hydra looks in a folder too."""
     if not Path(place).is_dir():
         raise InputError(f"{place}: no such folder. It holds your own choices, for example trial/mine.yaml")
+    _refuse_unsourced(Path(place))
     return f"hydra.searchpath=[file://{Path(place).resolve()}]"

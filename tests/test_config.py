@@ -158,7 +158,7 @@ BAD = {
     "a name with a slash": ("product.name=a/b", ["product.name='a/b'", "letters, digits, _ and -"]),
     "an arm of no name": ("comparators.tandem.name=''", ["comparators.tandem.name=''", "letters"]),
     "a product without a label": ("product.label=", ["product.label=''", "must not be empty"]),
-    "a trial without a name": ("trial.name=", ["trial.name=''", "letters"]),
+    "a trial without a name": ("trial.name=", ["trial.name=''", "write name: auto1_22"]),
     "short follow-up": ("follow_up_months=0.5", ["0.5", "day 28", "follow for longer"]),
     "infusion after the end": ("trial=none follow_up_months=3", ["sequential", "day 116", "~comparators.sequential"]),
     "burden over capacity": ("cohort.burden_max_cells=3e12", ["3e+12", "95 %", "raise the second"]),

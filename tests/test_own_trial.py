@@ -38,6 +38,7 @@ BROKEN = {
     "no size": ("  size: 40 ", "  # size: 40 ", "size"),
     "short run": ("follow_up_months: 24", "follow_up_months: 6", "follow_up_months"),
     "name": ("name: my_trial", "name: another", "call the file another.yaml"),
+    "name of another": ("name: my_trial", "name: eliana", "write name: my_trial"),
     "follow-up": ("shortest_months: 3", "shortest_months: 13", "they must rise"),
 }
 
@@ -69,6 +70,15 @@ def test_broken_versions_are_refused(fault: str, tmp_path: Path, command: Callab
     assert told in said
     assert "Nothing was run and nothing was written." in said
     assert not (tmp_path / "run").exists()
+
+
+def test_traits_of_an_own_construct_need_a_source(tmp_path: Path, command: Callable[..., str]) -> None:
+    (tmp_path / "mine" / "construct").mkdir(parents=True)
+    file = tmp_path / "mine" / "construct" / "better.yaml"
+    file.write_text("antigen: cd22\nhalf_density_fold: 0.5\n")
+    words = ("--config-dir", "mine", "product=cd22_m971", "construct@product.components.cd22.constructs.cd22=better")
+    assert "half_density_fold without a source" in command("compare_products", *words, "product.name=mine")
+    assert not (tmp_path / "outputs").exists()
 
 
 def test_the_page_holds_the_template() -> None:
