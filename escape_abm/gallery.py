@@ -6,7 +6,6 @@ whether it is stored already, so a figure drawn again has the same numbers.
 
 from __future__ import annotations
 
-import difflib
 import os
 import shlex
 import shutil
@@ -105,14 +104,7 @@ def names() -> list[str]:
 
 
 def figure_config(name: str) -> FigureConfig:
-    """The file of a figure.
-
-    Raises:
-        InputError: there is none; the nearest name is said.
-    """
-    if name not in names():
-        near = difflib.get_close_matches(name, names(), n=1, cutoff=0)[0]
-        raise InputError(f"figure={name}: no such figure. Did you mean {near!r}? Figures: {', '.join(names())}")
+    """The file of a figure, checked."""
     return checked(name, _file(name))
 
 
@@ -136,10 +128,9 @@ def checked(name: str, data: dict[str, Any]) -> FigureConfig:
     return config
 
 
-def command_of(run: str, small: str = "") -> list[str]:
-    """The words of a run's command; those of `small` replace words with the same key."""
-    words = {w.partition("=")[0]: w for w in shlex.split(run)}
-    return list((words | {w.partition("=")[0]: w for w in shlex.split(small)}).values())
+def command_of(run: str, others: Sequence[str] = ()) -> list[str]:
+    """The words of a run's command; others replace words with the same key."""
+    return list({w.partition("=")[0]: w for w in (*shlex.split(run), *others)}.values())
 
 
 def stored(words: Sequence[str], make: bool = True, pictures: bool = False) -> list[Made]:
@@ -188,9 +179,11 @@ def stored(words: Sequence[str], make: bool = True, pictures: bool = False) -> l
 class Gallery:
     """A folder of figures; several that are drawn from one run look for it once."""
 
-    def __init__(self, into: Path, *, small: bool = False, workers: int | None = None) -> None:
-        """Nothing is written yet; small: the tables alone, of small runs."""
-        self.into, self.small, self.workers = into, small, workers
+    def __init__(
+        self, into: Path, *, small: bool = False, workers: int | None = None, words: Sequence[str] = ()
+    ) -> None:
+        """Nothing is written yet; small: the tables alone, of small runs; words: overrides of every run."""
+        self.into, self.small, self.workers, self.words = into, small, workers, tuple(words)
         self._runs: dict[tuple[str, ...], list[Made]] = {}
         self._programs: dict[str, subprocess.CompletedProcess[str]] = {}
 
@@ -203,9 +196,8 @@ class Gallery:
         Raises:
             InputError: its run failed.
         """
-        measured = config.kept or config.made_by or config.program
-        if self.small and measured:
-            return "left out: no small run gives it"
+        if self.small and (config.kept or config.made_by or config.program or config.copies):
+            return "left out: it has no numbers of a small run"
         runs = self._made(config) if config.run else []
         with storage(self.into):
             self.into.mkdir(parents=True, exist_ok=True)
@@ -227,11 +219,12 @@ class Gallery:
         return str(self.into / f"{name}.png")
 
     def _made(self, config: FigureConfig) -> list[Made]:
-        words = command_of(config.run, config.small if self.small else "")
+        words = command_of(config.run, shlex.split(config.small if self.small else "") + list(self.words))
         if self.workers is not None:
             words.append(f"workers={self.workers}")
         if tuple(words) not in self._runs:
-            self._runs[tuple(words)] = stored(words, make=not config.kept, pictures=bool(config.copies))
+            make = not config.kept or bool(self.words)
+            self._runs[tuple(words)] = stored(words, make=make, pictures=bool(config.copies))
         return self._runs[tuple(words)]
 
     @staticmethod
@@ -432,9 +425,12 @@ from, what draws it, and its caption.
 ```
 python experiments/figures.py                        # all, into outputs/figures/: PNG, SVG, and the table as CSV
 python experiments/figures.py figure=twins           # one
+python experiments/figures.py figure=twins cohort.size=50 product=tandem   # the same figure of another run
 python experiments/figures.py into=docs/images       # those of this page, drawn anew
 python experiments/figures.py small=true into=tests/figures   # tables of small runs, which tests compare exactly
 ```
+
+A figure of your own is a file of the same form in `figure/` of a folder that `--config-dir` names.
 
 A run that is stored under `outputs/` is found by what it is ([sweeps](sweeps.md)) and not made again, so a figure drawn
 anew has the same numbers; after a change of the law or of a default they are made anew. Intervals are of 95 % and hold

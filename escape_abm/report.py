@@ -304,6 +304,8 @@ def show_sweep(folder: Path, jobs: int, counts: Mapping[str, int], new: int, fai
         say(f"  {counts['found']} were found finished in other folders, which jobs.csv names")
     where(
         folder,
+        ("figures/relapse_map.png", "first: relapse over the two parameters"),
+        ("figures/relapse_against.png", "first: relapse against the parameter"),
         ("summary.csv", "every endpoint of all jobs"),
         ("patients.parquet", "every patient of all jobs"),
         ("jobs.csv", "each job: what was swept, its folder, how it ended"),

@@ -71,16 +71,24 @@ def _relapse(table: pd.DataFrame, axes: list[str], settings: Mapping[int, Settin
     from escape_abm.trial_figures import relapse_against, relapse_map
 
     table = table[table["arm"] == table[number].map({run: s.product.name for run, s in settings.items()})]
+    table = table.assign(seed=table[number].map({run: s.seed for run, s in settings.items()}))
     months = min(s.follow_up_months for s in settings.values())
-    picture = relapse_against(table, axes[0], months) if len(axes) == 1 else relapse_map(table, axes, months)
+    labels = {s.product.name: s.product.label for s in settings.values()}
+    picture = (
+        relapse_against(table, axes[0], months, labels)
+        if len(axes) == 1
+        else relapse_map(table, axes, months, labels=labels)
+    )
     first = next(iter(settings.values()))
-    stamp(picture[0], about(first, f"{len(table)} virtual patients of {len(settings)} {number}s"))
+    distinct = len(table[["seed", "patient"]].drop_duplicates())
+    under = f" under {next(iter(labels.values()))}" if len(labels) == 1 else ""
+    stamp(picture[0], about(first, f"{distinct} virtual patients{under}, in {len(settings)} {number}s"))
     return Picture(*picture)
 
 
 def _needed(columns: Iterable[str]) -> list[str]:
     """Columns that curves are drawn from."""
-    those = ("day_", "relapse", "cause_", "complete_", "arm", "mrd_", "crs_", "car_t_")
+    those = ("patient", "day_", "relapse", "cause_", "complete_", "arm", "mrd_", "crs_", "car_t_")
     return [c for c in columns if c.startswith(those)]
 
 
@@ -161,7 +169,10 @@ class Runs:
             run = int(self.runs["run"].iloc[0])
         mine = self.runs[self.runs["run"] == run]
         if mine.empty:
-            raise InputError(f"run={run}: choose one of the column run of .runs: 0 to {self.runs['run'].max()}")
+            which = "which run?" if run is None else f"run={run}: there is no such run."
+            raise InputError(
+                f"{which} Write result(N), with N of the column run of .runs: 0 to {self.runs['run'].max()}"
+            )
         folder = Path(str(mine["folder"].iloc[0]))
         if not (folder / "contrasts.csv").exists():
             raise InputError(f"{folder}: this experiment ({mine['experiment'].iloc[0]}) leaves no tables of patients")
@@ -169,6 +180,9 @@ class Runs:
 
     def plot(self, *parameters: str) -> Picture:
         """Antigen-negative and antigen-positive relapse against one parameter, or as maps over two.
+
+        Runs that differ in other parameters are read together. Where these have the same patients, intervals are as
+        wide as those of one of them.
 
         Args:
             parameters: One or two names of `parameters`; if none is given, those with several values.
@@ -250,7 +264,8 @@ class Runs:
         return f"<p><b>{len(self.runs)} runs</b> in {self.path}</p>{head.to_html(index=False)}{rest}"
 
     def __repr__(self) -> str:
-        return f"{len(self.runs)} runs in {self.path}, by {', '.join(self.parameters) or 'no parameter'}"
+        by = f", by {', '.join(self.parameters)}" if self.parameters else ""
+        return f"{len(self.runs)} run{'s' if len(self.runs) != 1 else ''} in {self.path}{by}"
 
 
 RUN_COLUMNS = ("run", "experiment", "folder", "patients", "seed", "seconds")

@@ -211,34 +211,47 @@ def prevented(table: pd.DataFrame, labels: dict[str, str], reference: str) -> tu
     return figure, table
 
 
-def relapse_against(patients: pd.DataFrame, key: str, months: float) -> tuple[Figure, pd.DataFrame]:
+def relapse_against(
+    patients: pd.DataFrame, key: str, months: float, labels: Mapping[str, str] | None = None
+) -> tuple[Figure, pd.DataFrame]:
     """Antigen-negative and antigen-positive relapse of patients in CR against one swept parameter, with 95 % intervals.
 
-    Jobs with the same value (replicates) are read together.
+    Jobs with the same value are read together (`_relapse_by`).
 
     Args:
         patients: Patients of all jobs under the product of each; `key` is one of the columns.
         key: The swept parameter, of numbers or of names.
         months: At which cumulative incidence is read.
+        labels: What a reader calls values that are names.
     """
     kinds = {kind: RELAPSE_STYLE[kind] for kind in (ANTIGEN_NEGATIVE, ANTIGEN_POSITIVE)}
     table = _relapse_by(patients, [key], months)
     values = list(table[key].unique())
     numeric = pd.api.types.is_numeric_dtype(table[key]) and not pd.api.types.is_bool_dtype(table[key])
-    log = numeric and min(values) > 0 and max(values) >= 30 * min(values)
+    log = numeric and min(values) > 0 and max(values) >= 10 * min(values)
     with mpl.rc_context(STYLE):
         figure, axes = canvas(3.2)
         ax: Axes = axes[0, 0]
         for i, (kind, (colour, dashes, label)) in enumerate(kinds.items()):
             mine = table[table["kind"] == kind]
-            x = mine[key].to_numpy() if numeric else np.arange(len(values)) + 0.12 * (2 * i - 1)
+            x: Any
+            beside = 2 * i - 1  # so that neither hides the other
+            if log:
+                x = mine[key].to_numpy() * 1.02**beside
+            elif numeric:
+                x = mine[key].to_numpy() + 0.006 * beside * (max(values) - min(values))
+            else:
+                x = np.arange(len(values)) + 0.06 * beside
             bounds = [mine["estimate"] - mine["lower"], mine["upper"] - mine["estimate"]]
             ax.errorbar(
                 x, mine["estimate"], yerr=bounds, color=colour, linestyle=dashes if numeric else "none", linewidth=1.2,
                 marker="so"[i], markersize=4, elinewidth=0.9, capsize=2, label=label,
+                clip_on=False,
             )  # fmt: skip
         if not numeric:
-            ax.set_xticks(range(len(values)), [str(v) for v in values], rotation=20 if len(values) > 5 else 0)
+            shown = [_value(v, labels or {}) for v in values]
+            ax.set_xticks(range(len(values)), shown, rotation=20 if len(values) > 5 else 0)
+            ax.set_xlim(-0.5, len(values) - 0.5)
         if log:
             ax.set_xscale("log")
         ax.set_ylim(bottom=0)
@@ -298,16 +311,22 @@ def relapse_map(
 
 
 def _relapse_by(patients: pd.DataFrame, keys: list[str], months: float) -> pd.DataFrame:
-    """Cumulative incidence of both kinds of relapse for each value of the keys, with 95 % intervals."""
+    """Cumulative incidence of both kinds of relapse for each value of the keys, with 95 % intervals.
+
+    Jobs of other seeds are other patients, which are read together. Jobs that have the same patients, and differ in
+    something else, do not make the interval narrower: theirs are averaged.
+    """
     lines = []
     ordered = all(pd.api.types.is_numeric_dtype(patients[key]) for key in keys)
     for values, group in patients.groupby(keys, sort=ordered):
-        every = readings(group)
+        same = [c for c in ("seed", "patient") if c in group]
+        again = group.groupby(same).cumcount().to_numpy() if same else np.zeros(len(group), dtype=int)
+        every = [readings(group[again == k]) for k in range(again.max() + 1)]
         for kind in (ANTIGEN_NEGATIVE, ANTIGEN_POSITIVE):
-            reading = every[f"cumulative_incidence_{kind.replace('-', '_')}"]
-            [(found, _)] = measure(reading, [months * DAYS_PER_MONTH], draws_of(group))
-            lines.append((*values, kind, *found[:4]))
-    return pd.DataFrame(lines, columns=[*keys, "kind", "estimate", "lower", "upper", "n"])
+            name, at = f"cumulative_incidence_{kind.replace('-', '_')}", [months * DAYS_PER_MONTH]
+            found = [measure(r[name], at, draws_of(group[again == k]))[0][0][:4] for k, r in enumerate(every)]
+            lines.append((*values, kind, *np.mean(found, axis=0)))
+    return pd.DataFrame(lines, columns=[*keys, "kind", "estimate", "lower", "upper", "n"]).astype({"n": int})
 
 
 def _ending(key: str) -> str:

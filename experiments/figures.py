@@ -1,9 +1,10 @@
 """Every figure of the documentation by name, from stored runs: PNG, SVG and the table that is drawn.
 
-python experiments/figures.py [figure=NAME] [into=FOLDER] [workers=N]
+python experiments/figures.py [figure=NAME] [into=FOLDER] [workers=N] [--config-dir FOLDER] [key=value of the run]
 
-A figure is a file in conf/figure/; a run that it needs and that is missing is made first. `into=docs/images` draws
-those of the documentation; `small=true into=tests/figures` writes the tables that tests compare.
+A figure is a file in conf/figure/, or in figure/ of a folder of your own (`--config-dir`). A run that it needs and that
+is missing is made first. `figure=twins cohort.size=50` draws it of another run. `into=docs/images` draws those of the
+documentation; `small=true into=tests/figures` writes the tables that tests compare.
 """
 
 from __future__ import annotations
@@ -11,24 +12,36 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+OWN = ("figure", "into", "small", "workers")
+
 
 def main(words: list[str]) -> None:
     """Draw what is asked for, and say where it is."""
     # Imported here so that --help answers at once.
-    from escape_abm import gallery, report
+    from escape_abm import gallery, report, usage
     from escape_abm.config import read
     from escape_abm.parameters import InputError
 
-    chosen = dict(word.partition("=")[::2] for word in words).get("figure", "all")
     try:
-        if chosen != "all":
-            gallery.figure_config(chosen)  # says which name is nearest
-        asked = read("figures", words)
+        searched = []
+        if "--config-dir" in words:
+            at = words.index("--config-dir")
+            searched = [usage.searched("".join(words[at + 1 : at + 2]))]
+            words = words[:at] + words[at + 2 :]
+        own = [word for word in words if word.partition("=")[0] in OWN]
+        others = [word for word in words if word not in own]
+        asked = read("figures", [*own, *searched])
+        chosen = dict(word.partition("=")[::2] for word in own).get("figure", "all")
+        if chosen == "all" and others:
+            raise InputError(f"{' '.join(others)}: of which figure? Write figure=NAME too")
         if chosen == "all":
             wanted = {name: gallery.figure_config(name) for name in gallery.names()}
         else:
             wanted = {chosen: gallery.checked(chosen, asked["figure"])}
-        room = gallery.Gallery(Path(asked["into"]), small=bool(asked["small"]), workers=asked["workers"])
+            if others and not wanted[chosen].run:
+                raise InputError(f"{' '.join(others)}: figure={chosen} is not drawn from a run")
+        into, words = Path(asked["into"]), [*others, *searched]
+        room = gallery.Gallery(into, small=bool(asked["small"]), workers=asked["workers"], words=words)
         for name, config in wanted.items():
             report.say(f"{name}: {room.draw(name, config)}")
     except InputError as error:

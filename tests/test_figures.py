@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from escape_abm import gallery
-from escape_abm.parameters import InputError
 from tests.update_baseline import SAMPLERS
 
 ROOT = Path(__file__).parents[1]
@@ -47,9 +48,29 @@ def test_every_picture_of_the_documentation_has_a_config() -> None:
     assert {p.stem for p in (ROOT / "docs/images").iterdir()} <= set(gallery.names())
 
 
-def test_a_wrong_name_is_refused_with_the_nearest() -> None:
-    with pytest.raises(InputError, match="Did you mean 'twins'"):
-        gallery.figure_config("twin")
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("figure=twin", "Did you mean 'twins'"),
+        ("cohort.size=5", "Write figure=NAME too"),
+        ("figure=law cohort.size=5", "not drawn from a run"),
+        ("figure=twins cohort.sise=5", "Did you mean 'cohort.size'"),
+        ("figure=twins --config-dir nowhere", "no such folder"),
+    ],
+)
+def test_what_is_asked_wrongly_is_refused(words: str, told: str, command: Callable[..., str]) -> None:
+    assert told in command("figures", *words.split())
+
+
+def test_a_figure_of_ones_own_of_another_run(tmp_path: Path, command: Callable[..., str]) -> None:
+    (tmp_path / "mine" / "figure").mkdir(parents=True)
+    text = (ROOT / "conf/figure/outcomes_by_product.yaml").read_text()
+    (tmp_path / "mine" / "figure" / "my_outcomes.yaml").write_text(text)
+    words = ["figure=my_outcomes", "cohort.size=3", "comparators=none", "workers=1"]
+    command("figures", "--config-dir", "mine", *words, "into=images")
+    table = pd.read_csv(tmp_path / "images" / "my_outcomes.csv")
+    assert set(table["arm"]) == {"auto1_22"}
+    assert (3 * table["fraction"] % 1).abs().max() < 1e-9
 
 
 @same_luck

@@ -586,6 +586,22 @@ def test_one_swept_parameter_is_drawn(tmp_path: Path) -> None:
     assert figure.axes[0].get_xscale() == "log"
 
 
+def test_the_same_patients_again_make_no_interval_narrower() -> None:
+    from escape_abm.trial_figures import relapse_against
+
+    words = ["trial=none", "product=cd19_fmc63", "comparators=none", "cohort.size=30", "workers=1"]
+    one = escape_abm.run_trial(escape_abm.compose(words)).patients.assign(seed=1, rate=1.0)
+    other = escape_abm.run_trial(escape_abm.compose([*words, "seed=2"])).patients.assign(seed=2, rate=1.0)
+
+    def drawn(*tables: pd.DataFrame) -> pd.DataFrame:
+        return relapse_against(pd.concat(tables), "rate", 12)[1]
+
+    pd.testing.assert_frame_equal(drawn(one, one), drawn(one))
+    both, alone = (drawn(*t).query("kind == 'antigen-positive'") for t in ((one, other), (one,)))
+    assert both["n"].item() > alone["n"].item()
+    assert (both["upper"] - both["lower"]).item() < (alone["upper"] - alone["lower"]).item()
+
+
 def test_two_swept_parameters_are_drawn_as_a_map() -> None:
     from escape_abm.trial_figures import relapse_map
 
