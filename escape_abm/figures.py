@@ -390,7 +390,7 @@ def courses(
             ax.set_visible(False)
         top = 3 * max(*limits.values(), lines["cells"].max())
         axes.flat[0].set_ylim(0.7, 40 * top)  # room for words above the lines
-        axes.flat[0].set_yticks([10.0**k for k in range(0, math.ceil(math.log10(top)), 3)])
+        axes.flat[0].set_yticks([10.0**k for k in range(0, math.ceil(math.log10(top)) + 1, 3)])
         used = [name for name in COURSE_STYLE if (lines["line"] == name).any()]
         handles = [Line2D([], [], **_course_style(name)) for name in used]
         figure.legend(handles, used, loc="outside upper center", ncols=4, frameon=False, handlelength=3.4)

@@ -338,7 +338,7 @@ def _value(value: Any, labels: Mapping[str, str]) -> str:
     if not isinstance(value, float):
         return labels.get(str(value), str(value))
     if value < 1e5:
-        return f"{value:.3g}"
+        return f"{value:.3g}".replace("e-0", "e-")
     digits, _, power = f"{value:.2e}".partition("e+")
     front = f"{float(digits):g}×" if float(digits) != 1 else ""
     return f"${front}10^{{{int(power)}}}$"

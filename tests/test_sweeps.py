@@ -611,7 +611,7 @@ def test_two_swept_parameters_are_drawn_as_a_map() -> None:
     assert len(drawn) == 2 * 2 * 2
     first, second, _ = figure.axes
     assert first.get_title() == "antigen-negative relapse"
-    assert [t.get_text() for t in first.get_yticklabels()] == ["1e-06", "0.0001"]
+    assert [t.get_text() for t in first.get_yticklabels()] == ["1e-6", "0.0001"]
     assert {t.get_text() for t in second.get_xticklabels()} == {"a", "b"}
 
 
