@@ -236,15 +236,16 @@ def show_fit(parameters: pd.DataFrame, predicted: pd.DataFrame, left_out: pd.Dat
     """Print what was learnt of each parameter, and how many figures lie inside with and without their own trial."""
     console = _console()
     lines = Table(
-        title="Parameters: prior range and posterior", caption=mixing, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
+        title="Parameters: fitted value and posterior (parameters.csv has the prior ranges)", caption=mixing, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
         show_edge=False, title_justify="left", caption_justify="left",
     )  # fmt: skip
-    for name in ("parameter", "prior", "fitted", "95 %", "shrinkage"):
-        lines.add_column(name, justify="left" if name == "parameter" else "right")
+    for name in ("parameter", "fitted", "95 %", "shrinkage"):
+        lines.add_column(name, justify="left" if name == "parameter" else "right", no_wrap=True)
     row: Any
     for row in parameters.itertuples():
-        prior, found = f"{row.low:.3g} to {row.high:.3g}", f"{row.lower:.3g} to {row.upper:.3g}"
-        lines.add_row(row.path, prior, f"{row.fitted:.3g}", found, f"{max(row.shrinkage, 0):.0%}")
+        name = row.path.removeprefix("biology.").removeprefix("antigens.")
+        found = f"{row.lower:.2g} to {row.upper:.2g}"
+        lines.add_row(name, f"{row.fitted:.3g}", found, f"{max(row.shrinkage, 0):.0%}")
     console.print(lines)
     for name, table in (("fitted", predicted), ("left out, predicted from the others", left_out)):
         console.print(f"\n{name}:")
