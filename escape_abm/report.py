@@ -46,8 +46,9 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("left"),
+        TextColumn("passed,"),
         TimeRemainingColumn(),
+        TextColumn("left"),
     )
     with Progress(*columns, console=_console(stderr=True)) as bar:
         task = bar.add_task(what, total=total)
@@ -236,7 +237,7 @@ def show_fit(parameters: pd.DataFrame, predicted: pd.DataFrame, left_out: pd.Dat
     """Print what was learnt of each parameter, and how many figures lie inside with and without their own trial."""
     console = _console()
     lines = Table(
-        title="Parameters: fitted value and posterior (parameters.csv has the prior ranges)", caption=mixing, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
+        title="Parameters: fitted value and posterior", caption=mixing, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
         show_edge=False, title_justify="left", caption_justify="left",
     )  # fmt: skip
     for name in ("parameter", "fitted", "95 %", "shrinkage"):

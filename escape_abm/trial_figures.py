@@ -56,7 +56,8 @@ def forest(comparison: pd.DataFrame, labels: dict[str, str]) -> tuple[Figure, pd
             Line2D([], [], color=VERMILION, marker="o", markersize=4, markerfacecolor="white", linestyle=""),
         ]
         names = ["simulated trials of that size: median, 95 %", "published, 95 % interval", "published, outside"]
-        figure.legend(handles, names, loc="outside upper center", ncols=3, frameon=False)
+        shown = 2 if table["inside"].all() else 3
+        figure.legend(handles[:shown], names[:shown], loc="outside upper center", ncols=3, frameon=False)
     return figure, table
 
 
