@@ -21,7 +21,7 @@ import yaml
 
 from escape_abm import check_figures, comparison, diagrams, figures, fit_figures, report, trial_figures
 from escape_abm.config import ask, compose, conf_dir
-from escape_abm.identity import Experiment, Index
+from escape_abm.identity import Experiment, Index, name_of
 from escape_abm.parameters import InputError, Section, check, suggest
 from escape_abm.results import held, storage
 from escape_abm.settings import Settings
@@ -185,7 +185,6 @@ class Gallery:
         """Nothing is written yet; small: the tables alone, of small runs; words: overrides of every run."""
         self.into, self.small, self.workers, self.words = into, small, workers, tuple(words)
         self._runs: dict[tuple[str, ...], list[Made]] = {}
-        self._programs: dict[str, subprocess.CompletedProcess[str]] = {}
 
     def draw(self, name: str, config: FigureConfig) -> str:
         """Draw a figure as PNG and SVG with its table as CSV.
@@ -246,17 +245,24 @@ class Gallery:
         return ", ".join(str(self.into / f"{name}{file.suffix}") for file in files)
 
     def _photograph(self, name: str, program: str) -> str:
-        if program not in self._programs:
-            command = [sys.executable, "-m", program, str(self.into.absolute())]
-            self._programs[program] = subprocess.run(
-                command, cwd=Path(conf_dir()).parent, stderr=subprocess.PIPE, text=True, check=False
+        """Copy what the program drew, once for each state of the code."""
+        project = Path(conf_dir()).parent
+        script = project.joinpath(*program.split(".")).with_suffix(".py")
+        code = [script, *(project / "escape_abm").glob("*.py"), *(project / "conf").rglob("*.yaml")]
+        folder = Path("outputs", script.stem, name_of(code)).absolute()
+        if not (folder / f"{name}.png").exists():
+            done = subprocess.run(
+                [sys.executable, "-m", program, str(folder)],
+                cwd=project,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
             )
-        done = self._programs[program]
-        if done.returncode == os.EX_UNAVAILABLE:
-            return f"left out: {done.stderr.strip()}"
-        if done.returncode != 0:
-            raise InputError(f"python -m {program} failed:\n{done.stderr}")
-        return str(self.into / f"{name}.png")
+            if done.returncode == os.EX_UNAVAILABLE:
+                return f"left out: {done.stderr.strip()}"
+            if done.returncode != 0:
+                raise InputError(f"python -m {program} failed:\n{done.stderr}")
+        return self._copy(name, folder, name)
 
 
 def _foot(runs: list[Made], of: str) -> str:

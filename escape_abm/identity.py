@@ -106,6 +106,11 @@ def code_of(script: Path) -> dict[str, Any]:
     }
 
 
+def name_of(files: Iterable[Path]) -> str:
+    """A short name of the content of files."""
+    return _digest(b"".join(_digest(file.read_bytes()).encode() for file in sorted(files)))[:8]
+
+
 @cache
 def library(name: str) -> str:
     """The version of an installed library."""
