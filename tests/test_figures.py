@@ -116,6 +116,7 @@ def test_what_takes_long_is_drawn_from_its_numbers(name: str, tmp_path: Path, mo
 
 
 def test_a_picture_of_a_program_that_is_not_there_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", "")  # no browser
     said = gallery.Gallery(tmp_path / "images").draw("dashboard_start", gallery.figure_config("dashboard_start"))
     assert re.match("left out: .*(install|setup)", said)
