@@ -45,7 +45,7 @@ OUTCOMES = {
 MECHANISM_STYLE = {
     "negative at entry": ("#7A2E00", ""),
     "pre-existing clone": (VERMILION, "////"),
-    "acquired on therapy": (ORANGE, "...."),
+    "acquired on therapy": (ORANGE, "\\\\\\\\"),
     "antigen low": (YELLOW, ""),
     "sanctuary": (SKY, "xx"),
     "CAR T lost": (BLUE, ""),

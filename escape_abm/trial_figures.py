@@ -84,7 +84,7 @@ def _forest(ax: Axes, rows: list[tuple[str, Any]], most: int) -> None:
             ax.plot([line.published_lower, line.published_upper], [y, y], color=BLACK, linewidth=0.8)
         face = BLACK if line.inside else "white"
         ax.plot(line.published, y, "o", color=BLACK if line.inside else VERMILION, markersize=4,
-                markerfacecolor=face, markeredgewidth=1.2)  # fmt: skip
+                markerfacecolor=face, markeredgewidth=1.2, clip_on=False)  # fmt: skip
     ax.set_yticks(range(len(rows)), ["" if line is None else name for name, line in rows], fontsize=6.2)
     ax.set(ylim=(most - 0.5, -0.8), xlim=(-0.02, 1.02), xlabel="Share of patients")
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "50%", "", "100%"])
