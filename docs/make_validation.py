@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from docs.make_tables import CONF, chosen, table
+from escape_abm import load
 from escape_abm.settings import MEDIANS
 
 HERE = Path(__file__).parent
@@ -67,8 +68,8 @@ WHY: dict[tuple[str, str], str] = {
 
 def about_run(sweep: Path) -> str:
     """Which run it is, in a sentence."""
-    job = next(iter(sorted(sweep.glob("*/provenance.json"))))
-    said = json.loads(job.read_text(encoding="utf-8"))
+    job = Path(load(sweep).runs["folder"].iloc[0])  # jobs that were found lie elsewhere
+    said = json.loads((job / "provenance.json").read_text(encoding="utf-8"))
     given = dict(o.split("=", 1) for o in said["overrides"] if "=" in o)
     biology = given.pop("biology", chosen("biology"))
     settings = said["settings"]
