@@ -47,6 +47,7 @@ def test_a_mistake_is_told_with_the_way_out(line: str, told: str) -> None:
 
 
 def test_a_line_is_taken_apart(tmp_path: Path) -> None:
+    (tmp_path / "trial").mkdir()
     words = ["-m", "seed=1,2", "-q", "+x=", "~product@comparators.tandem", 'product.note="a = b"']
     line = usage.read([*words, "--config-dir", str(tmp_path)])
     assert line == usage.Line([words[1], *words[3:]], tmp_path, "", multirun=True, quiet=True)
