@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import io
+import os
 import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -435,7 +438,7 @@ def launch(
     if line.asked:  # --cfg, shell completion and their kin
         if line.asked == "cfg":
             _refuse_unknown([*line.words, *own], config_name)
-        _hand_over(task, experiment, config_name)
+        _show(functools.partial(_hand_over, task, experiment, config_name), line)
         return
     sys.argv = [w for w in sys.argv if w not in usage.QUIET]
     from escape_abm import report
@@ -463,6 +466,22 @@ def launch(
             _run_one(task, ask, config_name)
     except InputError as error:
         raise SystemExit(str(error)) from None
+
+
+def _show(hydras: Callable[[], None], line: usage.Line) -> None:
+    """Let Hydra show what is asked for; what it says to a shell is mended on its way."""
+    wanted = "".join(line.words)
+    flags: list[str] = []
+    if wanted.startswith("query=") and "COMP_LINE" in os.environ:  # the tab key
+        os.environ["COMP_LINE"], flags = usage.completed(os.environ["COMP_LINE"])
+    if flags:
+        sys.stdout.write("\n".join(flags) + "\n")
+    elif wanted.startswith("install="):
+        with redirect_stdout(io.StringIO()) as said:
+            hydras()
+        sys.stdout.write(usage.for_shell(said.getvalue()))
+    else:
+        hydras()
 
 
 def _refuse_unknown(words: list[str], config_name: str) -> None:

@@ -300,6 +300,37 @@ def unknown_key(words: Sequence[str], there: Any) -> str:
     return ""
 
 
+# ----------------------------------------------------------------------------------------------------------- completion
+
+
+def completed(line: str) -> tuple[str, list[str]]:
+    """A line to complete as Hydra can read it, without flags and other words, and the flags that its end may become."""
+    words = line.split()[2:]  # after the interpreter and the script
+    last = words.pop() if words and not line[-1].isspace() else ""
+    known = (*OWN_FOLDER, *MULTIRUN, *QUIET, *HELP, *VERSION, *CFG)
+    flags = [flag for flag in known if flag.startswith(last)] if last.startswith("-") else []
+    plain = [word for word in words if word in MULTIRUN or re.match(r"~|[^-].*=", word)]
+    return " ".join(["python script", *plain, last]), flags
+
+
+def for_shell(script: str) -> str:
+    """Hydra's script for a shell, for `python3` too, and without what goes wrong in the middle of a prompt.
+
+    In bash Hydra's calls every script, whatever it does; ours only those of experiments/ and start.py.
+    """
+    ours = '"config import launch\\|^def is_ready"'
+    for old, new in (
+        ('"${words[0]}" ==', '"${words[0]%3}" =='),
+        ("-F hydra_bash_completion python", "-F hydra_bash_completion python python3"),
+        ("-sc query=bash", "-sc query=bash 2> /dev/null"),
+        ("-sc query=fish", "-sc query=fish 2> /dev/null"),
+        ('grep "@hydra.main" $file_path -q', f'grep -q {ours} "$file_path" || return'),
+        ('"@hydra.main"', ours),
+    ):
+        script = script.replace(old, new)
+    return script
+
+
 # ---------------------------------------------------------------------------------------------------------------- help
 
 
