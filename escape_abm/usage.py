@@ -30,8 +30,8 @@ GROUPS = {
     "executor": "of -m: where the jobs run",
 }
 HIDDEN = ("rows", "figure")  # where configurations start from, and what experiments/figures.py draws
-PLACES = {"trial": ("_global_",), "dose": ("regimen",), "biology": ("", "_global_")}
-"""What the first line of a choice may give as its place, for groups whose name is not (or not always) the place."""
+PLACES = {"trial": "_global_", "dose": "regimen"}
+"""What the first line of a choice must give as its place, for groups whose name is not the place."""
 OWN_FOLDER, MULTIRUN, QUIET = ("--config-dir", "-cd"), ("--multirun", "-m"), ("--quiet", "-q")
 HELP, VERSION, CFG = ("--help", "-h"), ("--version",), ("--cfg", "-c")
 HYDRAS = (*CFG, "--resolve", "--package", "-p", "--info", "-i", "--shell-completion", "-sc", "--hydra-help")
@@ -165,10 +165,9 @@ def _check_file(file: Path) -> None:
         raise InputError(f"{file}: byte {error.start} is no UTF-8. Save the file as UTF-8") from None
     except yaml.YAMLError as error:
         raise InputError(unreadable(error, file)) from None
-    places = PLACES.get(file.parent.name, ("",))
-    if said not in places:
-        wanted = f"must be `# @package {places[-1]}`" if places[-1] else f"`# @package {said}` must be taken away"
-        raise InputError(f"{file}: the first line {wanted}")
+    wanted = PLACES.get(file.parent.name, "")
+    if (wanted and not said) or " " in said:
+        raise InputError(f"{file}: the first line must be `# @package {wanted or said.split()[0]}`")
     if not isinstance(content, dict):
         raise InputError(f"{file}: a choice is lines of `key: value`, not {str(content)[:40]!r}")
     bare = [k for k in content if str(k).endswith("_fold") and k not in (content.get("sources") or {})]
