@@ -83,7 +83,8 @@ def install(extra: str = "") -> None:
         raise SystemExit("Could not install the packages; pip says why above. Is there a network connection?")
     for name in {"stamp", f"stamp{extra}"}:
         (ROOT / ".venv" / name).write_text(stamp())
-    print("Installed.", flush=True)
+    enter = r".venv\Scripts\activate" if os.name == "nt" else "source .venv/bin/activate"
+    print(f"Installed. To enter the environment, in {ROOT}: {enter}", flush=True)
 
 
 def run(command: "list[str]") -> int:
@@ -105,6 +106,10 @@ def main(arguments: "list[str]") -> int:
         "docs": ["-m", "mkdocs", "build", "--strict", *rest],
         "setup": [],
     }
+    if verb == "-sc":  # the tab key, where a shell completes scripts: what `run` takes, and nothing is installed
+        if os.environ.get("COMP_LINE", "").split()[2:3] != ["run"] or not is_ready():
+            return 0
+        return run([tool("python"), *commands["run"][:1], *arguments])
     if verb not in commands:
         asked = verb in ("-h", "--help", "help")
         if not asked:

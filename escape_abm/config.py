@@ -1,28 +1,32 @@
 """The door for Hydra: composes conf/ with the parameter rows, checks everything, then runs an experiment.
 
-Nothing else in the package imports Hydra. A notebook calls `compose(["product=tandem", "cohort.size=50"])`.
+Beside it only `faults` imports Hydra. A notebook calls `compose(["product=tandem", "cohort.size=50"])`.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import io
+import os
 import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
+import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, QuotedString
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -31,8 +35,9 @@ from escape_abm.clinic import Clinic
 from escape_abm.cohort import Cohort
 from escape_abm.designs import Axis, Range, Sweep, plausible, points
 from escape_abm.executors import Executor
+from escape_abm.faults import explain
 from escape_abm.identity import Earlier, Experiment, Identity, Index, identify
-from escape_abm.parameters import Biology, InputError, check, parameter_rows, suggest
+from escape_abm.parameters import Biology, InputError, check, parameter_rows
 from escape_abm.products import Component, Construct, Product
 from escape_abm.regimen import Regimen
 from escape_abm.settings import Engine, Settings, Trajectories, Trial, make_settings
@@ -147,8 +152,8 @@ def _composed(overrides: Sequence[str], config_name: str) -> Composed:
         ours = OmegaConf.masked_copy(whole, [str(k) for k in whole if k != "hydra"])
         refers = "${" in str(OmegaConf.to_container(ours, resolve=False))
         data: Any = OmegaConf.to_container(ours, resolve=True)
-    except (ConfigCompositionException, HydraException, OmegaConfBaseException) as error:
-        raise InputError(_explain(error, overrides, config_name)) from None
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OSError) as error:
+        raise InputError(explain(error, overrides, config_name)) from None
     plain = _relabelled({str(k): v for k, v in data.items()}, overrides)
     _refuse_drawn([o.partition("=")[0] for o in overrides], plain)
     file, trial = whole.hydra.runtime.choices.get("trial"), plain.get("trial") or {}
@@ -226,29 +231,6 @@ def _same_trial(one: Settings, two: Settings) -> bool:
     if one.sample_fraction != two.sample_fraction or one.clinic.definitions() != two.clinic.definitions():
         return False
     return (same_size, one.regimen, one.product) == (two.cohort, two.regimen, two.product)
-
-
-def _explain(error: Exception, overrides: Sequence[str], config_name: str) -> str:
-    """What Hydra says, and the nearest name for a key that it does not know."""
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
-        group, _, choice = error.missing_cfg_file.rpartition("/")
-        choices = sorted(error.options)
-        near = f"{suggest(choice, choices)} " if suggest(choice, choices).startswith("Did") else ""
-        return f"{group}={choice}: no such choice. {near}Choices of {group}: {', '.join(choices)}"
-    cause = error.__cause__ or error.__context__
-    text = str(error).strip()
-    if cause is not None and str(cause).strip() and str(cause).strip() not in text:
-        text += "\n" + str(cause).strip().splitlines()[0]
-    if "Ambiguous value" in text:
-        which = next((o for o in overrides if "," in o), "")
-        return f"{which}: this is several values. {usage.decimal_point(which)}{usage.SEVERAL}"
-    if "Multiple values for" in text:
-        which = next((o for o in overrides if o.startswith("+")), "")
-        return f"{which}: this group has a choice already, which is replaced without the +: {which.lstrip('+')}"
-    if "Could not override" not in text:
-        return text
-    plain = OmegaConf.to_container(hydra.compose(config_name=config_name), resolve=False)
-    return usage.unknown_key(overrides, plain) or text
 
 
 # ------------------------------------------------------------------------------------------------------------- sweeps
@@ -452,11 +434,11 @@ def launch(
         sys.stdout.write("\n")
         return
     register_rows()
-    own = [f"hydra.searchpath=[file://{line.own}]"] if line.own else []
+    own = [usage.searched(line.own)] if line.own else []
     if line.asked:  # --cfg, shell completion and their kin
         if line.asked == "cfg":
             _refuse_unknown([*line.words, *own], config_name)
-        _hand_over(task, experiment, config_name)
+        _show(functools.partial(_hand_over, task, experiment, config_name), line)
         return
     sys.argv = [w for w in sys.argv if w not in usage.QUIET]
     from escape_abm import report
@@ -484,6 +466,22 @@ def launch(
             _run_one(task, ask, config_name)
     except InputError as error:
         raise SystemExit(str(error)) from None
+
+
+def _show(hydras: Callable[[], None], line: usage.Line) -> None:
+    """Let Hydra show what is asked for; what it says to a shell is mended on its way."""
+    wanted = "".join(line.words)
+    flags: list[str] = []
+    if wanted.startswith("query=") and "COMP_LINE" in os.environ:  # the tab key
+        os.environ["COMP_LINE"], flags = usage.completed(os.environ["COMP_LINE"])
+    if flags:
+        sys.stdout.write("\n".join(flags) + "\n")
+    elif wanted.startswith("install="):
+        with redirect_stdout(io.StringIO()) as said:
+            hydras()
+        sys.stdout.write(usage.for_shell(said.getvalue()))
+    else:
+        hydras()
 
 
 def _refuse_unknown(words: list[str], config_name: str) -> None:

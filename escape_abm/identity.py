@@ -33,6 +33,7 @@ BESIDE = frozenset(
         "gallery",
         "report",
         "usage",
+        "faults",
         "identity",
         "results",
         "notebook",

@@ -30,6 +30,8 @@ GROUPS = {
     "executor": "of -m: where the jobs run",
 }
 HIDDEN = ("rows", "figure")  # where configurations start from, and what experiments/figures.py draws
+PLACES = {"trial": "_global_", "dose": "regimen"}
+"""What the first line of a choice must give as its place, for groups whose name is not the place."""
 OWN_FOLDER, MULTIRUN, QUIET = ("--config-dir", "-cd"), ("--multirun", "-m"), ("--quiet", "-q")
 HELP, VERSION, CFG = ("--help", "-h"), ("--version",), ("--cfg", "-c")
 HYDRAS = (*CFG, "--resolve", "--package", "-p", "--info", "-i", "--shell-completion", "-sc", "--hydra-help")
@@ -97,6 +99,8 @@ def read(words: Sequence[str]) -> Line:
             plain.append(word)
         elif flag in OWN_FOLDER:
             value = value if equals else (rest.pop(0) if rest else "")
+            if own is not None:
+                raise InputError(f"{flag} is given twice: {own} and {value}. Put the choices of both into one folder")
             own = _folder(flag, value)
         else:
             seen.add(_flag(flag))
@@ -135,22 +139,63 @@ def _flag(flag: str) -> str:
 def _folder(flag: str, place: str) -> Path:
     if not place or ("=" in place and not Path(place).is_dir()):
         raise InputError(f"{flag}: which folder? Write {flag} FOLDER; it holds your own choices")
-    if not Path(place).is_dir():
-        raise InputError(f"{flag} {place}: no such folder. It holds your own choices, for example trial/mine.yaml")
-    _refuse_unsourced(Path(place))
-    return Path(place).resolve()
+    folder = Path(place).resolve()
+    if not folder.is_dir():
+        there = "" if Path(place).is_absolute() else f" ({folder})"
+        raise InputError(
+            f"{flag} {place}: no such folder{there}. It holds your own choices, for example trial/mine.yaml"
+        )
+    if not any((folder / group).is_dir() for group in GROUPS):
+        above = f"Write {flag} {folder.parent}" if folder.name in GROUPS else "It holds for example trial/mine.yaml"
+        raise InputError(f"{flag} {place}: no folder of a group is in it. {above}")
+    for file in sorted(file for group in GROUPS for file in folder.glob(f"{group}/*.yaml")):
+        _check_file(file)
+    return folder
 
 
-def _refuse_unsourced(own: Path) -> None:
-    """Refuse a construct whose file has a trait without a source; a trait that is set by hand needs none."""
-    for file in sorted(own.glob("construct/*.yaml")):
-        said = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        bare = [k for k in said if k.endswith("_fold") and k not in (said.get("sources") or {})]
-        if bare:
-            raise InputError(
-                f"{file}: {', '.join(bare)} without a source. Add sources: {{{bare[0]}: assumed}}, a key of "
-                "escape_abm/references.csv, or the citation"
-            )
+def _check_file(file: Path) -> None:
+    """Refuse an own choice that cannot be read or would land in another place than ours, and traits without a source.
+
+    A trait that is set on the command line needs none.
+    """
+    try:
+        said = place(file)
+        content = yaml.safe_load(file.read_bytes()) or {}
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: byte {error.start} is no UTF-8. Save the file as UTF-8") from None
+    except yaml.YAMLError as error:
+        raise InputError(unreadable(error, file)) from None
+    wanted = PLACES.get(file.parent.name, "")
+    if (wanted and not said) or " " in said:
+        raise InputError(f"{file}: the first line must be `# @package {wanted or said.split()[0]}`")
+    if not isinstance(content, dict):
+        raise InputError(f"{file}: a choice is lines of `key: value`, not {str(content)[:40]!r}")
+    bare = [k for k in content if str(k).endswith("_fold") and k not in (content.get("sources") or {})]
+    if bare and file.parent.name == "construct":
+        raise InputError(
+            f"{file}: {', '.join(bare)} without a source. Add sources: {{{bare[0]}: assumed}}, a key of "
+            "escape_abm/references.csv, or the citation"
+        )
+
+
+def place(file: Path) -> str:
+    """Where a choice belongs, as its first line says; "" (to the name of its group) if that says nothing."""
+    said = re.match(r"\s*#\s*@package(.*)", file.read_text(encoding="utf-8"))
+    return said[1].strip() if said else ""
+
+
+def unreadable(error: yaml.YAMLError, file: Path | None = None) -> str:
+    """Where a file is no YAML, and why."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return (f"{file}: " if file else "") + " ".join(str(error).split())
+    problem = str(error.problem)
+    way = "Look at the line before too; text with `: ` or `#` in it takes quotes"
+    if "duplicate" in problem:
+        way = "Keep one"
+    elif r"\t" in problem:
+        way = "Indent by spaces, not by tabs"
+    return f"{file or mark.name}, line {mark.line + 1}: {problem}. {way}"
 
 
 def _check_word(word: str, own: Path | None) -> None:
@@ -254,6 +299,37 @@ def unknown_key(words: Sequence[str], there: Any) -> str:
     return ""
 
 
+# ----------------------------------------------------------------------------------------------------------- completion
+
+
+def completed(line: str) -> tuple[str, list[str]]:
+    """A line to complete as Hydra can read it, without flags and other words, and the flags that its end may become."""
+    words = line.split()[2:]  # after the interpreter and the script
+    last = words.pop() if words and not line[-1].isspace() else ""
+    known = (*OWN_FOLDER, *MULTIRUN, *QUIET, *HELP, *VERSION, *CFG)
+    flags = [flag for flag in known if flag.startswith(last)] if last.startswith("-") else []
+    plain = [word for word in words if word in MULTIRUN or re.match(r"~|[^-].*=", word)]
+    return " ".join(["python script", *plain, last]), flags
+
+
+def for_shell(script: str) -> str:
+    """Hydra's script for a shell, for `python3` too, and without what goes wrong in the middle of a prompt.
+
+    In bash Hydra's calls every script, whatever it does; ours only those of experiments/ and start.py.
+    """
+    ours = '"config import launch\\|^def is_ready"'
+    for old, new in (
+        ('"${words[0]}" ==', '"${words[0]%3}" =='),
+        ("-F hydra_bash_completion python", "-F hydra_bash_completion python python3"),
+        ("-sc query=bash", "-sc query=bash 2> /dev/null"),
+        ("-sc query=fish", "-sc query=fish 2> /dev/null"),
+        ('grep "@hydra.main" $file_path -q', f'grep -q {ours} "$file_path" || return'),
+        ('"@hydra.main"', ours),
+    ):
+        script = script.replace(old, new)
+    return script
+
+
 # ---------------------------------------------------------------------------------------------------------------- help
 
 
@@ -336,9 +412,26 @@ def _entry(name: str, what: str, indent: int, column: int, width: int) -> list[s
     return f"{head}{space}{body[0]}".rstrip().split("\n") + [" " * column + line for line in body[1:]]
 
 
-def searched(place: str | Path) -> str:
+def searched(folder: str | Path) -> str:
     """The override with which Hydra looks in a folder too."""
-    if not Path(place).is_dir():
-        raise InputError(f"{place}: no such folder. It holds your own choices, for example trial/mine.yaml")
-    _refuse_unsourced(Path(place))
-    return f"hydra.searchpath=[file://{Path(place).resolve()}]"
+    quoted = str(_folder("config_dir", str(folder))).replace("\\", "\\\\").replace("'", "\\'")
+    return f"hydra.searchpath=['file://{quoted}']"
+
+
+def own_folder(words: Sequence[str]) -> Path | None:
+    """The folder in which Hydra looks too."""
+    for word in words:
+        found = re.fullmatch(r"hydra\.searchpath=\['?file://(.*?)'?\]", word)
+        if found:
+            return Path(re.sub(r"\\(.)", r"\1", found[1]))
+    return None
+
+
+def without_override(own: Path, group: str) -> str:
+    """What to write in the own choice that takes a group which has a choice already; "" if there is none."""
+    for file in sorted(own.glob("*/*.yaml")):
+        for item in (yaml.safe_load(file.read_bytes()) or {}).get("defaults") or ():
+            for key, choice in item.items() if isinstance(item, dict) else ():
+                if key.lstrip("/") == group:
+                    return f"{file}: {group} has a choice already: write `- override /{group}: {choice}`"
+    return ""

@@ -10,6 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from escape_abm import usage
+from escape_abm.config import compose
 from escape_abm.survival import proportion
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +41,20 @@ BROKEN = {
     "short run": ("follow_up_months: 24", "follow_up_months: 6", "follow_up_months"),
     "name": ("name: my_trial", "name: another", "call the file another.yaml"),
     "name of another": ("name: my_trial", "name: eliana", "write name: my_trial"),
+    "no place": ("# @package _global_\n", "", "my_trial.yaml: the first line must be `# @package _global_`"),
+    "place and more": ("_global_\n", "_global_ # mine\n", "the first line must be `# @package _global_`"),
+    "no override": (
+        "override /product: tandem",
+        "/product: tandem",
+        "my_trial.yaml: product has a choice already: write",
+    ),
+    "no override of the default": ("override /cohort: r", "/cohort: r", "write `- override /cohort: relapsed_ball`"),
+    "no list": ("- override /product: tandem", "override /product: tandem", "line 10: expected <block end>"),
+    "tab": ("  size: 40 ", "\tsize: 40 ", "cannot start any token. Indent by spaces, not by tabs"),
+    "twice": ("follow_up_months: 24", "seed: 1\nseed: 2", "found duplicate key seed. Keep one"),
+    "quotes": ("follow_up_months: 24", "seed: a: b", "line 13: mapping values are not allowed here"),
+    "interpolation": ("follow_up_months: 24", "seed: ${nothing}", "'nothing' not found"),
+    "a bell": ("follow_up_months: 24", "seed: \a", "my_trial.yaml: unacceptable character #x0007"),
     "follow-up": ("shortest_months: 3", "shortest_months: 13", "they must rise"),
 }
 
@@ -88,5 +104,37 @@ def test_the_page_holds_the_template() -> None:
     assert "pymdownx.snippets" in (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
 
 
-def test_a_missing_folder_is_named(command: Callable[..., str]) -> None:
-    assert "no such folder" in command("trial", "--config-dir", "nowhere", "trial=my_trial")
+def test_a_missing_folder_is_named(tmp_path: Path, command: Callable[..., str]) -> None:
+    assert f"no such folder ({tmp_path / 'nowhere'})" in command("trial", "--config-dir", "nowhere", "trial=my_trial")
+
+
+def test_a_missing_choice_says_where_it_would_be(tmp_path: Path, command: Callable[..., str]) -> None:
+    own = TEMPLATE.parents[1]
+    assert "--config-dir FOLDER, which holds trial/my_trial.yaml" in command("trial", "trial=my_trial")
+    assert f"would be {own / 'trial' / 'mine.yaml'}" in command("trial", "--config-dir", str(own), "trial=mine")
+    assert f"Write --config-dir {own}" in command("trial", "--config-dir", str(own / "trial"), "trial=my_trial")
+    assert "is given twice" in command("trial", "--config-dir", str(own), f"--config-dir={tmp_path}")
+
+
+@pytest.mark.parametrize("text", ["hello", "- a", "# caf\xe9", "a: [1"])
+def test_what_is_no_choice_is_refused(text: str, tmp_path: Path, command: Callable[..., str]) -> None:
+    (tmp_path / "mine" / "cohort").mkdir(parents=True)
+    (tmp_path / "mine" / "cohort" / "own.yaml").write_text(text, encoding="latin-1")
+    assert f"{tmp_path}/mine/cohort/own.yaml" in command("trial", "--config-dir", "mine", "cohort=own")
+
+
+def test_places_are_those_of_our_choices() -> None:
+    for file in usage.conf_dir().glob("*/*.yaml"):
+        if (file.parent.name, file.stem) not in (
+            ("trial", "none"),
+            ("biology", "posterior"),
+        ):  # empty; more than biology
+            assert usage.place(file) == usage.PLACES.get(file.parent.name, ""), file
+
+
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    own = tmp_path / "it's mine, (1)"
+    (own / "cohort").mkdir(parents=True)
+    (own / "cohort" / "few.yaml").write_text("size: 7\n")
+    assert compose(["cohort=few"], config_dir=own).cohort.size == 7
+    assert usage.own_folder([usage.searched(own)]) == own

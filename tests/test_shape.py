@@ -17,8 +17,8 @@ ORDER = (
     "counts", "cells", "marrow", "engines", "leukaemia", "simulation", "endpoints", "survival", "analysis",
     "comparison", "kept", "trial", "targets", "emulator", "calibration", "branching", "sensitivity", "figures",
     "trial_figures", "fit_figures", "check_figures", "diagrams", "bedside", "micrograph", "report", "identity",
-    "results", "notebook", "runs", "designs", "executors", "sweep", "usage", "config", "gallery", "choices",
-    "dashboard", "__main__",
+    "results", "notebook", "runs", "designs", "executors", "sweep", "usage", "faults", "config", "gallery",
+    "choices", "dashboard", "__main__",
 )  # fmt: skip
 PICTURES = {
     "figures", "trial_figures", "fit_figures", "check_figures", "diagrams", "gallery", "micrograph", "results",
@@ -59,8 +59,8 @@ def test_imports_go_one_way(module: str) -> None:
 @pytest.mark.parametrize(
     ("library", "allowed"),
     [
-        ("hydra", {"config"}),
-        ("omegaconf", {"config"}),
+        ("hydra", {"config", "faults"}),
+        ("omegaconf", {"config", "faults"}),
         ("matplotlib", PICTURES),
         ("seaborn", {"figures", "trial_figures"}),
         ("rich", {"report"}),

@@ -116,6 +116,22 @@ def test_unknown_verb(start: ModuleType, capsys: pytest.CaptureFixture[str]) -> 
     assert start.calls == []
 
 
+def test_the_tab_key_completes_what_run_takes(start: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMP_LINE", "python start.py run product=")
+    assert start.main(["-sc", "query=bash"]) == 0  # which installs nothing
+    assert start.calls == []
+    start.main(["setup"])
+    assert start.main(["-sc", "query=bash"]) == 7
+    assert start.calls.pop() == (start.tool("python"), "experiments/compare_products.py", "-sc", "query=bash")
+    monkeypatch.setenv("COMP_LINE", "python start.py te")
+    assert start.main(["-sc", "query=bash"]) == 0
+
+
+def test_setup_tells_how_to_enter(start: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    start.main(["setup"])
+    assert capsys.readouterr().out.endswith("activate\n")
+
+
 def test_old_python(start: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 10, 13, "final", 0))
     with pytest.raises(SystemExit, match=r"needs Python 3\.11 or newer, but this is Python 3\.10"):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -47,12 +50,61 @@ def test_a_mistake_is_told_with_the_way_out(line: str, told: str) -> None:
 
 
 def test_a_line_is_taken_apart(tmp_path: Path) -> None:
+    (tmp_path / "trial").mkdir()
     words = ["-m", "seed=1,2", "-q", "+x=", "~product@comparators.tandem", 'product.note="a = b"']
     line = usage.read([*words, "--config-dir", str(tmp_path)])
     assert line == usage.Line([words[1], *words[3:]], tmp_path, "", multirun=True, quiet=True)
     assert usage.read(["--cfg", "job", "seed=2"]) == usage.Line(["seed=2"], None, "cfg")
     assert usage.read(["-sc", "install=bash"]).asked == "hydra"
     assert usage.read(["seed=1", "-h", "help"]).asked == "help"
+
+
+@pytest.mark.parametrize(
+    ("line", "read", "flags"),
+    [
+        ("python x.py product=ta", "product=ta", []),
+        ("python3 x.py -q --config-dir mine -m seed=1,2 ", "-m seed=1,2 ", []),
+        ("python start.py run ~draws  cohort.", "~draws cohort.", []),
+        ("python x.py --qu", "--qu", ["--quiet"]),
+        ("python x.py ", "", []),
+    ],
+)
+def test_completion_passes_over_what_hydra_cannot_read(line: str, read: str, flags: list[str]) -> None:
+    assert usage.completed(line) == (f"python script {read}", flags)
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="bash")
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("python3 x.py -q engine=c", ["engine=cells", "engine=counts"]),
+        ("python x.py --qu", ["--quiet"]),
+        ("python x.py -q --nothing=", []),
+        ("python x.py ((=( engine=c", []),
+        ("python another.py engine=c", []),
+    ],
+)
+def test_the_tab_key_in_bash(line: str, told: list[str], tmp_path: Path) -> None:
+    """Completions and nothing else, whichever Python is called."""
+    script = Path(__file__).parents[1] / "experiments" / "compare_products.py"
+    (tmp_path / "x.py").write_text(script.read_text())
+    (tmp_path / "another.py").write_text("import escape_abm\nprint('engine=called')\n")
+    (tmp_path / "bin").mkdir()
+    for name in ("python", "python3"):
+        (tmp_path / "bin" / name).write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        (tmp_path / "bin" / name).chmod(0o755)
+    asked = (
+        f'eval "$(python x.py -sc install=bash)"; COMP_LINE="{line}"; COMP_WORDS=($COMP_LINE); '
+        'COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); complete -p python3; hydra_bash_completion; echo "${COMPREPLY[@]}"'
+    )
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", asked], cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=True
+    )
+    registered, *given = done.stdout.splitlines()
+    assert "hydra_bash_completion python3" in registered
+    assert " ".join(given).split() == told
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("width", [60, 120])
@@ -127,3 +179,16 @@ def test_only_what_is_there_is_shown(tmp_path: Path, capsys: pytest.CaptureFixtu
     finally:
         report.hush(False)
     assert capsys.readouterr() == (f"{tmp_path}\n", "wrong\n")
+
+
+def test_shells_know_our_scripts(command: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
+    command("compare_products", "-sc", "install=fish")
+    said = capsys.readouterr().out
+    assert "-sc query=fish 2> /dev/null" in said
+    found = re.search(r'grep -q "(.*)" \$parts', said)
+    assert found
+    root, ours = CONF.parent, found[1].replace(r"\|", "|")
+    scripts = [p for p in (root / "experiments").glob("*.py") if p.stem != "figures"]  # which draws and asks no Hydra
+    for file in (root / "start.py", *scripts):
+        assert re.search(ours, file.read_text(), re.MULTILINE), file
+    assert not re.search(ours, (root / "docs" / "make_tables.py").read_text(), re.MULTILINE)
