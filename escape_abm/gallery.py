@@ -436,6 +436,8 @@ python experiments/figures.py into=docs/images       # those of this page, drawn
 python experiments/figures.py small=true into=tests/figures   # tables of small runs, which tests compare exactly
 ```
 
+From a fresh clone all of them take about a quarter of an hour on two cores, and less than a minute when they are drawn
+again. The pictures of the dashboard need `python3 start.py setup dashboard` and Chromium, and are left out without.
 A figure of your own is a file of the same form in `figure/` of a folder that `--config-dir` names.
 
 A run that is stored under `outputs/` is found by what it is ([sweeps](sweeps.md)) and not made again, so a figure drawn
