@@ -440,12 +440,12 @@ def launch(
             _refuse_unknown([*line.words, *own], config_name)
         _show(functools.partial(_hand_over, task, experiment, config_name), line)
         return
-    sys.argv = [w for w in sys.argv if w not in usage.QUIET]
+    sys.argv = [w for w in sys.argv if w not in (*usage.QUIET, *usage.VERBOSE)]
     from escape_abm import report
     from escape_abm.results import PROVENANCE
     from escape_abm.sweep import run_sweep
 
-    report.hush(line.quiet)
+    report.hush(line.quiet, line.verbose)
     try:
         usage.refuse_hydras(line.words)
         with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir(), job_name=experiment.name):
@@ -457,6 +457,8 @@ def launch(
             _refuse_other(ask)
     except (InputError, HydraException) as error:
         raise _refused(error) from None
+    if line.verbose:
+        report.show_settings(ask.jobs[0].settings, len(ask.jobs))
     try:
         if ask.several:
             code = run_sweep(ask, gather)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,10 +25,12 @@ from escape_abm.trial import TrialResult
 _quiet = False
 
 
-def hush(quiet: bool = True) -> None:
-    """Say nothing from now on but where the results are, and what went wrong."""
+def hush(quiet: bool = True, verbose: bool = False) -> None:
+    """Say nothing from now on but where the results are, and what went wrong; or, of errors, all there is."""
     global _quiet
     _quiet = quiet
+    if verbose:
+        os.environ["HYDRA_FULL_ERROR"] = "1"
 
 
 def _console(stderr: bool = False) -> Console:
@@ -283,6 +286,16 @@ def show_prevented(table: pd.DataFrame, labels: dict[str, str], reference: str) 
 def say(text: str) -> None:
     """Print a line as it is."""
     _console().print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def show_settings(settings: Settings, jobs: int) -> None:
+    """Print every value that differs from the default rows; of a sweep, those of its first job."""
+    differ = settings.differences()
+    of = f" in the first of {jobs} jobs" if jobs > 1 else ""
+    say(f"{len(differ)} values differ from the rows{of} (here; row):")
+    width = max((len(path) for path, *_ in differ), default=0)
+    for path, value, default in differ:
+        say(f"  {path:{width}}  {value}" + (f"; {default}" if default != "" else ""))
 
 
 def warn(text: str) -> None:

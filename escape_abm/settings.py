@@ -394,7 +394,7 @@ class Settings(Section):
         }
         if self.draws:
             lines["parameters"] = f"{self.draw_count} draws of a posterior, over {len(self.draws)} parameters"
-        own = self._differences()
+        own = self.differences()
         head = "".join(f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in lines.items())
         rows = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in line)}</tr>" for line in own)
         return (
@@ -402,7 +402,7 @@ class Settings(Section):
             f"<tr><th>choice</th><th>here</th><th>default</th></tr>{rows}</table></details>"
         )
 
-    def _differences(self) -> list[tuple[str, Any, Any]]:
+    def differences(self) -> list[tuple[str, Any, Any]]:
         """Path, value and default of what is not the default of its section; "" where there is no default."""
         out = []
         for name in ("biology", "clinic", "cohort", "regimen", "engine"):

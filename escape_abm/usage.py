@@ -33,12 +33,13 @@ HIDDEN = ("rows", "figure")  # where configurations start from, and what experim
 PLACES = {"trial": "_global_", "dose": "regimen"}
 """What the first line of a choice must give as its place, for groups whose name is not the place."""
 OWN_FOLDER, MULTIRUN, QUIET = ("--config-dir", "-cd"), ("--multirun", "-m"), ("--quiet", "-q")
-HELP, VERSION, CFG = ("--help", "-h"), ("--version",), ("--cfg", "-c")
+VERBOSE, HELP, VERSION, CFG = ("--verbose", "-v"), ("--help", "-h"), ("--version",), ("--cfg", "-c")
 HYDRAS = (*CFG, "--resolve", "--package", "-p", "--info", "-i", "--shell-completion", "-sc", "--hydra-help")
 """Hydra's flags that show something and run nothing. Its others would go round the checks of ours."""
 FLAGS = {
     "-m, --multirun": "a run for each value: key=a,b, key=range(1,9), key=interval(0.1,1) sweep=sobol",
     "-q, --quiet": "say nothing but the folder of the results, and what went wrong",
+    "-v, --verbose": "say first every value that differs from the parameter rows; tracebacks are whole",
     "--config-dir FOLDER": "choices of your own beside these, as FOLDER/trial/mine.yaml: trial=mine",
     "--cfg job": "show every key with the value that it would have, and run nothing",
     "--version": "show the version",
@@ -67,7 +68,7 @@ SEVERAL = (
 )
 LAST = (
     "A run that was done is found again, one that was stopped goes on. Colour is for terminals, not where NO_COLOR=1 "
-    "is set. The whole traceback of an unexpected error: HYDRA_FULL_ERROR=1 before the command."
+    "is set."
 )
 
 
@@ -83,6 +84,7 @@ class Line:
     """`help`, `version`, `cfg` or `hydra` (flags that Hydra answers): then nothing is run."""
     multirun: bool = False
     quiet: bool = False
+    verbose: bool = False
 
 
 def read(words: Sequence[str]) -> Line:
@@ -123,11 +125,14 @@ def read(words: Sequence[str]) -> Line:
     for word in plain:
         _check_word(word, own)
     _refuse_twice(plain)
-    return Line(plain, own, "", bool(seen & set(MULTIRUN)), bool(seen & set(QUIET)))
+    several, quiet, verbose = (bool(seen & set(flags)) for flags in (MULTIRUN, QUIET, VERBOSE))
+    if quiet and verbose:
+        raise InputError("--quiet and --verbose: leave one of them out")
+    return Line(plain, own, "", several, quiet, verbose)
 
 
 def _flag(flag: str) -> str:
-    ours = (*MULTIRUN, *QUIET, *HELP, *VERSION)
+    ours = (*MULTIRUN, *QUIET, *VERBOSE, *HELP, *VERSION)
     if flag not in (*ours, *HYDRAS):
         known = [f for f in (*ours, *OWN_FOLDER, *HYDRAS) if f.startswith("--")]
         near = suggest(flag, known)
@@ -306,7 +311,7 @@ def completed(line: str) -> tuple[str, list[str]]:
     """A line to complete as Hydra can read it, without flags and other words, and the flags that its end may become."""
     words = line.split()[2:]  # after the interpreter and the script
     last = words.pop() if words and not line[-1].isspace() else ""
-    known = (*OWN_FOLDER, *MULTIRUN, *QUIET, *HELP, *VERSION, *CFG)
+    known = (*OWN_FOLDER, *MULTIRUN, *QUIET, *VERBOSE, *HELP, *VERSION, *CFG)
     flags = [flag for flag in known if flag.startswith(last)] if last.startswith("-") else []
     plain = [word for word in words if word in MULTIRUN or re.match(r"~|[^-].*=", word)]
     return " ".join(["python script", *plain, last]), flags

@@ -79,6 +79,16 @@ def test_again_with_one_worker_gives_the_same_bytes(finished: Path, tmp_path: Pa
         assert (tmp_path / "again" / name).read_bytes() == (finished / name).read_bytes(), name
 
 
+def test_verbose_tells_what_differs_from_the_rows(
+    finished: Path, command: Callable[..., str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # as before, when this is over
+    command("compare_products", *SMALL, f"hydra.run.dir={finished}", "--verbose")
+    told = " ".join(capsys.readouterr().out.split())
+    assert "biology.killing.kill_per_day 4.701; 2.9" in told
+    assert "cohort.size" in told
+
+
 def test_a_finished_run_is_never_overwritten(finished: Path, command: Callable[..., str]) -> None:
     before = {p: p.stat().st_mtime_ns for p in finished.glob("*.*")}
     said = command("compare_products", "cohort.size=2", "trajectories.patients=2", f"hydra.run.dir={finished}")

@@ -21,6 +21,7 @@ CONF = usage.conf_dir()
 MISTAKES = {
     "--foo=3": "--foo: no such flag.",
     "--quite": "Did you mean '--quiet'?",
+    "-q --verbose": "leave one of them out",
     "-x seed=3": "-x: no such flag. Flags: --multirun",
     "--run": "no such flag",  # Hydra's, but round the checks
     "--config-dir": "which folder? Write --config-dir FOLDER",
@@ -54,6 +55,7 @@ def test_a_line_is_taken_apart(tmp_path: Path) -> None:
     words = ["-m", "seed=1,2", "-q", "+x=", "~product@comparators.tandem", 'product.note="a = b"']
     line = usage.read([*words, "--config-dir", str(tmp_path)])
     assert line == usage.Line([words[1], *words[3:]], tmp_path, "", multirun=True, quiet=True)
+    assert usage.read(["seed=2", "-v"]).verbose
     assert usage.read(["--cfg", "job", "seed=2"]) == usage.Line(["seed=2"], None, "cfg")
     assert usage.read(["-sc", "install=bash"]).asked == "hydra"
     assert usage.read(["seed=1", "-h", "help"]).asked == "help"
