@@ -150,7 +150,7 @@ def _folder(flag: str, place: str) -> Path:
         raise InputError(
             f"{flag} {place}: no such folder{there}. It holds your own choices, for example trial/mine.yaml"
         )
-    if not any((folder / group).is_dir() for group in GROUPS):
+    if not any((folder / group).is_dir() for group in (*GROUPS, *HIDDEN)):
         above = f"Write {flag} {folder.parent}" if folder.name in GROUPS else "It holds for example trial/mine.yaml"
         raise InputError(f"{flag} {place}: no folder of a group is in it. {above}")
     for file in sorted(file for group in GROUPS for file in folder.glob(f"{group}/*.yaml")):

@@ -67,7 +67,7 @@ def test_a_figure_of_ones_own_of_another_run(tmp_path: Path, command: Callable[.
     text = (ROOT / "conf/figure/outcomes_by_product.yaml").read_text()
     (tmp_path / "mine" / "figure" / "my_outcomes.yaml").write_text(text)
     words = ["figure=my_outcomes", "cohort.size=3", "comparators=none", "workers=1"]
-    command("figures", "--config-dir", "mine", *words, "into=images")
+    assert command("figures", "--config-dir", "mine", *words, "into=images") == ""
     table = pd.read_csv(tmp_path / "images" / "my_outcomes.csv")
     assert set(table["arm"]) == {"auto1_22"}
     assert (3 * table["fraction"] % 1).abs().max() < 1e-9

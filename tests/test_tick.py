@@ -25,6 +25,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from escape_abm import check_figures
 from escape_abm.parameters import Biology
 from escape_abm.settings import Engine
 
@@ -36,7 +37,7 @@ FEWER_PATIENTS = 500
 """Enough to notice a wrong rate."""
 PRODUCT = ("cd19_fmc63",)
 FALSE_ALARM = 1e-3
-ENDPOINTS = (*tick_accuracy.SHARES, *tick_accuracy.AMOUNTS)
+ENDPOINTS = (*check_figures.SHARES, *check_figures.AMOUNTS)
 
 pytestmark = [pytest.mark.statistical, pytest.mark.slow]
 
