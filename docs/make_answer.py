@@ -139,8 +139,9 @@ To draw these maps with other values: {SENSITIVITY}, {VECTOR}, {BURDEN}, {LOSS},
 
 - **CD19-CD22+ relapse after co-administration** (39 % of relapses published) is all but absent here. If a CD22 arm fails for a
   reason that is not in the law, products look better here than they are. This is the first thing to find out.
-- **Where antigen-positive relapse comes from.** Most of it is isolated extramedullary here, several times as much as known
-  ([calibration](calibration.md)). That no product ends it rests on sanctuaries that may be too safe.
+- **Where antigen-positive relapse is seen first.** Most of it is isolated extramedullary with the fitted set, several times as
+  much as known; one assumed row decides that, and with it what is called "sanctuary" and what "CAR T lost"
+  ([calibration](calibration.md)). How often it comes does not depend on that row.
 - **How much two antigens are worth in practice** depends on how many antigen-negative clones there are at infusion; the rate of
   CD19 loss is known to two orders of magnitude.
 - **Which of the dual architectures is best.** The trials have other patients, doses and care; what differs between them for
