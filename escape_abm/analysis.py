@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from escape_abm.endpoints import RELAPSE_KINDS
 from escape_abm.settings import DAYS_PER_MONTH, MEDIANS
+from escape_abm.states import LINEAGE_SWITCH
 from escape_abm.survival import (
     Difference,
     Estimate,
@@ -256,6 +257,12 @@ def summarise(
     return pd.DataFrame(lines, columns=["arm", "endpoint", "month", *Estimate._fields, "standard_error"])
 
 
+def why_relapsed(patients: pd.DataFrame) -> pd.Series[str]:
+    """The mechanism of each relapse, with lineage switch apart from the clones that lost an antigen."""
+    switched = (patients["relapse_kind"] == LINEAGE_SWITCH).fillna(False).astype(bool)
+    return patients["relapse_mechanism"].mask(switched, LINEAGE_SWITCH)
+
+
 def prevented(patients: pd.DataFrame, reference: str) -> pd.DataFrame:
     """Relapses under one product, by mechanism, and what the same patients would have had under each other product.
 
@@ -268,13 +275,12 @@ def prevented(patients: pd.DataFrame, reference: str) -> pd.DataFrame:
     """
     by_arm = {str(arm): p.set_index("patient").sort_index() for arm, p in patients.groupby("arm", sort=False)}
     first = by_arm.pop(reference)
-    relapsed, whole = first["relapse"].astype(bool), first["day_event"].isna()
+    relapsed, whole, why = first["relapse"].astype(bool), first["day_event"].isna(), why_relapsed(first)
     lines = []
     for arm, other in by_arm.items():
         saved = other["day_event"].isna()
-        found = first.loc[relapsed, "relapse_mechanism"]
-        for mechanism in ("any", *sorted(found.dropna().unique())):
-            same = pd.Series(mechanism == "any", first.index) | (first["relapse_mechanism"] == mechanism).fillna(False)
+        for mechanism in ("any", *sorted(why[relapsed].dropna().unique())):
+            same = pd.Series(mechanism == "any", first.index) | (why == mechanism).fillna(False)
             mine = relapsed & same.astype(bool)
             share = proportion(int((mine & saved).sum()), int(mine.sum()))
             caused = int((whole & ~saved).sum()) if mechanism == "any" else pd.NA

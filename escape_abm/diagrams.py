@@ -5,6 +5,7 @@ Nothing is drawn by hand: nodes and arrows are the projections of an alphabet, f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, Patch, PathPatch
 from matplotlib.path import Path
 
+from escape_abm.analysis import why_relapsed
 from escape_abm.figures import (
     BLACK,
     BLUE,
@@ -164,9 +166,12 @@ def _graph(ax: Axes, sizes: Mapping[Node, int], arrows: pd.DataFrame) -> None:
             middle = (x0 + x1) / 2 + bend * (y1 - y0) / 2, (y0 + y1) / 2 - bend * (x1 - x0) / 2
             if x0 == x1:  # beside a short arrow, not on it
                 middle = middle[0] + (0.17 if middle[0] > x0 else -0.17), middle[1]
+            elif y0 == y1:  # beside the arrow: outside, or inside where a third follows
+                outward = math.copysign(0.14, middle[1] - y0)
+                middle = middle[0], middle[1] + (-outward if clock == PER_DAY and x1 > x0 else outward)
             ax.text(
                 *middle, ", ".join(new).replace("_", " "), fontsize=6, ha="center", va="center", color=colour, zorder=4,
-                rotation=90 if x0 == x1 else 0, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4},
+                rotation=90 if x0 == x1 else 0,
             )  # fmt: skip
     for (x, y, name), states in sizes.items():
         ax.text(
@@ -198,7 +203,8 @@ def relapse_flow(patients: pd.DataFrame, labels: Mapping[str, str]) -> tuple[Fig
     n = patients["patient"].nunique()
     relapsed = patients[patients["relapse_phenotype"].fillna("") != ""]
     relapsed = relapsed.assign(phenotype=relapsed["relapse_phenotype"].map(relapse_group))
-    table = relapsed.groupby(["arm", "relapse_mechanism", "phenotype"]).size().rename("patients").reset_index()
+    why = why_relapsed(relapsed).rename("relapse_mechanism")
+    table = relapsed.groupby(["arm", why, "phenotype"]).size().rename("patients").reset_index()
     table["fraction"] = table["patients"] / n
     columns = min(3, len(labels))
     rows = -(-len(labels) // columns)

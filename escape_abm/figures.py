@@ -23,7 +23,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator, PercentFormatter
 from matplotlib.transforms import ScaledTranslation
 
-from escape_abm.analysis import causes_of_failure
+from escape_abm.analysis import causes_of_failure, why_relapsed
+from escape_abm.comparison import interval
 from escape_abm.endpoints import ANTIGEN_NEGATIVE, ANTIGEN_POSITIVE, RELAPSE_KINDS
 from escape_abm.settings import DAYS_PER_MONTH, Published
 from escape_abm.states import LINEAGE_SWITCH
@@ -46,6 +47,7 @@ MECHANISM_STYLE = {
     "negative at entry": ("#7A2E00", ""),
     "pre-existing clone": (VERMILION, "////"),
     "acquired on therapy": (ORANGE, "\\\\\\\\"),
+    LINEAGE_SWITCH: (PURPLE, "...."),
     "antigen low": (YELLOW, ""),
     "sanctuary": (SKY, "xx"),
     "CAR T lost": (BLUE, ""),
@@ -54,7 +56,6 @@ MECHANISM_STYLE = {
     "outgrown": ("#C3D5E3", ""),
     "after transplant": (GREY, ""),
 }
-ESCAPED = ("negative at entry", "pre-existing clone", "acquired on therapy")
 NO_REMISSION = "no remission"
 # Marker, colour and its filling.
 FAILURES = {
@@ -230,13 +231,9 @@ def outcomes_by_product(patients: pd.DataFrame, labels: dict[str, str], months: 
 def mechanisms_by_product(patients: pd.DataFrame, labels: dict[str, str]) -> tuple[Figure, pd.DataFrame]:
     """Why patients relapsed, a bar for each product, in % of all patients; lineage switches apart from antigen loss."""
     n = patients["patient"].nunique()
-    switched = (patients["relapse_kind"] == LINEAGE_SWITCH).fillna(False).astype(bool)
-    why = patients["relapse_mechanism"].mask(switched, LINEAGE_SWITCH)
-    style = {LINEAGE_SWITCH: OUTCOMES[LINEAGE_SWITCH]} | MECHANISM_STYLE
-    style = {name: style[name] for name in (*ESCAPED, LINEAGE_SWITCH, *MECHANISM_STYLE)}
-    counted = patients.groupby(["arm", why]).size().unstack(fill_value=0)
-    share = counted.reindex(index=list(labels), columns=list(style), fill_value=0) / n
-    figure, ax = _stacked(share, style, labels, numbers=False)
+    counted = patients.groupby(["arm", why_relapsed(patients)]).size().unstack(fill_value=0)
+    share = counted.reindex(index=list(labels), columns=list(MECHANISM_STYLE), fill_value=0) / n
+    figure, ax = _stacked(share, MECHANISM_STYLE, labels, numbers=False)
     ax.set_xlim(0, max(0.05, 1.03 * float(share.sum(axis=1).max())))
     ax.set_xlabel(f"Relapses by what let them happen, in % of the same {n} virtual patients under each product")
     return figure, _long(share, "mechanism")
@@ -244,9 +241,10 @@ def mechanisms_by_product(patients: pd.DataFrame, labels: dict[str, str]) -> tup
 
 def whiskers(point: Published) -> list[list[float]] | None:
     """Distances to the bounds of a published interval, as error bars want them."""
-    if point.lower is None or point.upper is None:
+    lower, upper = interval(point)
+    if lower is None or upper is None:
         return None
-    return [[point.estimate - point.lower], [point.upper - point.estimate]]
+    return [[point.estimate - lower], [upper - point.estimate]]
 
 
 def incidence_by_product(

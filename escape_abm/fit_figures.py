@@ -204,11 +204,12 @@ def relapse_of_products(summary: pd.DataFrame, labels: dict[str, str], month: fl
         ):
             its = table[table["endpoint"] == endpoint]
             off = [its["estimate"] - its["lower"], its["upper"] - its["estimate"]]
-            ax.errorbar(its["estimate"], its["arm"].map(row), xerr=off, fmt="o", color=colour, markersize=4, capsize=2)
+            ax.errorbar(its["estimate"], its["arm"].map(row), xerr=off, fmt="o", color=colour, markersize=4, capsize=2,
+                        clip_on=False)  # fmt: skip
             ax.set_title(name.replace("\n", " "))
-            of = "of all, on day 28" if endpoint == "complete_remission" else f"of CR, at {month:g} months"
-            ax.set_xlabel(of)
-            ax.set_xlim(left=0)
+            of = "of all, day 28" if endpoint == "complete_remission" else f"of CR, {month:g} months"
+            ax.set_xlabel(f"{of}, 95 % interval")
+            ax.set_xlim(0, 1)  # one scale: panels are compared
             ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
             ax.grid(axis="y", color=GREY, alpha=0.25, linewidth=0.5)
         axes.flat[0].set_yticks(list(row.values()), list(labels.values()))

@@ -50,6 +50,9 @@ def _colour(label: str) -> str:
 def draw(ax: Axes, model: MarrowGrid, *, marker_points: float = 2.2) -> None:
     """Draw the marrow as it is now: sites as an image, CAR T cells as dots, effectors darker than the others."""
     ax.imshow(image(model), origin="lower", interpolation="nearest", extent=(0, model.side, 0, model.side))
+    lacking = [k for k, label in enumerate(model.labels[: model.b_kind]) if label.startswith("CD") and "-" in label]
+    x, y = np.divmod(np.flatnonzero(np.isin(model.kind_at, lacking)), model.side)
+    ax.plot(x + 0.5, y + 0.5, "s", color="white", markersize=marker_points / 4, markeredgewidth=0)  # told in grey too
     niche = model.niche.reshape(model.side, model.side).T
     if niche.any():
         at = np.arange(model.side) + 0.5
@@ -67,7 +70,13 @@ def legend(labels: Iterable[str]) -> list[Patch | Line2D]:
     """Handles of a legend for the leukaemic phenotypes among these labels, CAR T cells, the marrow and its niche."""
     groups = {course_group(label) or "an antigen dim" for label in labels}
     handles: list[Patch | Line2D] = [
-        Patch(facecolor=style[0], label=f"leukaemia {name}" if name.startswith("CD") else f"leukaemia, {name}")
+        Patch(
+            facecolor=style[0],
+            hatch="...." if "−" in name else "",
+            edgecolor="white",
+            linewidth=0,
+            label=f"leukaemia {name}" if name.startswith("CD") else f"leukaemia, {name}",
+        )
         for name, style in COURSE_STYLE.items()
         if name in groups and name not in ("CAR T cells", "normal B cells")
     ]

@@ -195,15 +195,21 @@ def prevented(table: pd.DataFrame, labels: dict[str, str], reference: str) -> tu
     arms = list(dict.fromkeys(table["arm"]))
     shares = table.pivot(index="arm", columns="mechanism", values="estimate").loc[arms, order]
     counts = table.pivot(index="arm", columns="mechanism", values="prevented").loc[arms, order]
+    # Beside them, what the other product does worse.
+    shares["caused"], counts["caused"] = math.nan, table[table["mechanism"] == "any"].set_index("arm")["caused"]
     totals = table.drop_duplicates("mechanism").set_index("mechanism")["relapses"]
     with mpl.rc_context(STYLE):
         figure, axes = canvas(0.33 * len(arms) + 1.5)
         ax = axes[0, 0]
         sns.heatmap(
-            shares.astype(float), ax=ax, cmap="cividis", vmin=0, vmax=1, annot=counts, fmt="d", linewidths=1,
-            cbar_kws={"label": "Share prevented", "format": PercentFormatter(1)}, annot_kws={"fontsize": 8},
+            shares.astype(float), ax=ax, cmap="Blues", vmin=0, vmax=1, annot=False, linewidths=1,
+            cbar_kws={"label": "Share prevented", "format": PercentFormatter(1)},
         )  # fmt: skip
-        names = [f"{name} (of {totals[name]})" for name in order]
+        shown = counts.to_numpy(dtype=float)
+        for (y, x), share in np.ndenumerate(shares.to_numpy(dtype=float)):
+            ink = "white" if share > 0.55 else BLACK
+            ax.text(x + 0.5, y + 0.5, f"{int(shown[y, x])}", ha="center", va="center", fontsize=8, color=ink)
+        names = [*(f"{name} (of {totals[name]})" for name in order), "failures caused instead"]
         ax.set_xticklabels(names, rotation=25, ha="right", rotation_mode="anchor")
         ax.set_yticklabels([labels[arm] for arm in arms], rotation=0)
         ax.set(xlabel=f"Relapses under {labels[reference]}, by mechanism", ylabel="")
