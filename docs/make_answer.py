@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+from scipy.special import logit
 
 from escape_abm import compose
 
@@ -18,6 +19,10 @@ RELAPSE = {
     "cumulative_incidence_antigen_positive": "antigen-positive",
 }
 NEGATIVE, POSITIVE = "antigen-negative", "antigen-positive"
+AT_ONCE = ("auto1_22", "tandem", "bicistronic", "cotransduced", "coadministered")
+"""Products that see both antigens from the first infusion on."""
+FEW = 20
+"""Relapses below which draws of the posterior cannot be told apart."""
 
 
 def per_cent(share: float) -> str:
@@ -43,9 +48,37 @@ def relapse_table() -> str:
         cells = []
         for endpoint in RELAPSE:
             e = table.loc[(arm, endpoint)]
-            cells.append(f"{per_cent(e['estimate'])} ({per_cent(e['lower'])} to {per_cent(e['upper'])})")
+            few = "\\*" if e["estimate"] * e["n"] < FEW else ""
+            cells.append(f"{per_cent(e['estimate'])} ({per_cent(e['lower'])} to {per_cent(e['upper'])}){few}")
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def found(arm: str, kind: str, column: str = "estimate") -> float:
+    """A number of the table of relapse by product."""
+    table = stored("answer_relapse").set_index(["arm", "endpoint"])
+    return float(table.loc[(arm, f"cumulative_incidence_{kind.replace('-', '_')}"), column])
+
+
+def among(kind: str, column: str = "estimate", arms: tuple[str, ...] = AT_ONCE) -> str:
+    """From the lowest to the highest of some products, in whole %."""
+    values = [100 * found(arm, kind, column) for arm in arms]
+    return f"{min(values):.0f} to {max(values):.0f} %"
+
+
+def field(name: str, kind: str, **at: float | str) -> str:
+    """One field of a map, by the ends of its parameters' names, in whole %."""
+    table = stored(name).query("kind == @kind")
+    for end, value in at.items():
+        table = table[table[next(c for c in table.columns if c.endswith(end))] == value]
+    [share] = table["estimate"]
+    return f"{100 * share:.0f}"
+
+
+def apart() -> str:
+    """How far AUTO1/22 and the tandem product are apart in antigen-positive relapse, on the logit scale."""
+    odds = [logit(found(arm, POSITIVE)) for arm in ("tandem", "auto1_22")]
+    return f"{odds[0] - odds[1]:.1f}"
 
 
 def mechanism_table() -> str:
@@ -78,13 +111,21 @@ def page() -> str:
     return f"""# Which product prevents which relapse, and why
 
 Written by `docs/make_answer.py` from the tables of its figures ([figures](figures.md) tells the runs); do not edit. In %;
-relapse at 12 months, in patients in CR. The first section has 50 draws of the posterior, so that its 95 % intervals hold
-what is not known of the parameters; the maps have the fitted set, and their intervals the sampling of patients.
+relapse at 12 months, in patients in CR. The first two sections have 50 draws of the posterior, so that 95 % intervals
+hold what is not known of the parameters; the maps have the fitted set, and their intervals the sampling of patients.
 
-**In short.** Any product that sees CD22 as well as CD19 all but ends antigen-negative relapse in patients whose leukaemia has both
-antigens. None ends antigen-positive relapse, which comes from where CAR T cells do not reach or after they are lost:
-there products differ little, and persistence, burden and transplantation decide. Lineage switch passes them all. What the
-second antigen is worth to a patient is therefore the antigen-negative part alone.
+**In short.** In patients whose leukaemia has both antigens, products that see both at once leave
+{among(NEGATIVE)} of antigen-negative relapse where CD19 alone has {
+        among(NEGATIVE, arms=("cd19_fmc63",))[-4:]
+    }; a CD22 product
+that follows the CD19 one leaves {found("sequential", NEGATIVE):.0%}. Antigen-positive relapse stays: {
+        among(POSITIVE)
+    } under
+them, {found("cd19_fmc63", POSITIVE):.0%} under CD19 alone, {
+        found("cd22_m971", POSITIVE):.0%} under CD22 alone. It comes from where
+CAR T cells do not reach or after they are lost; persistence and transplantation decide it more than the number of
+antigens. Lineage switch passes all products. What the second antigen is worth to a patient is therefore the
+antigen-negative part alone.
 
 ## Relapse by product
 
@@ -92,8 +133,13 @@ second antigen is worth to a patient is therefore the antigen-negative part alon
 
 {relapse_table()}
 
-Products with both antigens differ from each other in antigen-negative relapse by less than is known. They differ from CD19
-alone by more.
+\\* Fewer than {
+        FEW
+    } of the patients relapsed so: too few to tell the draws apart, and the interval holds sampling alone.
+
+How well a dual product closes antigen-negative relapse is known to a few per cent at best: where relapses are enough to
+tell, intervals reach to {100 * found("sequential", NEGATIVE, "upper"):.0f} %, into that of CD19 alone
+(from {100 * found("cd19_fmc63", NEGATIVE, "lower"):.0f} %).
 
 ## What each product closes
 
@@ -105,29 +151,48 @@ Relapses of 1,000 treated patients:
 
 - **Closed by a second antigen**: clones that had lost CD19 before treatment, and those that lose it on therapy.
 - **Not closed**: lineage switch, which needs neither antigen; sanctuaries; loss and rejection of CAR T cells.
-- **A CD22 CAR alone** exchanges one escape for others: low density protects cells without any mutation, its CAR T cells are
-  lost sooner.
+- **A CD22 CAR alone** has more of all of it: clones without CD22, survivors in sanctuaries, and CAR T cells that are lost
+  sooner.
 
 ## What would change it
 
 **How sensitive the CD22 arm is, and how many cells carry it.** Over a 256-fold range of sensitivity and 10 to 90 % of cells,
 antigen-negative relapse after a co-transduced product {span("design_map", NEGATIVE)}, antigen-positive
-{span("design_map", POSITIVE)}. A CD22 arm has to be far less sensitive than m971 before clones get through. More cells
-with both CARs mean more antigen-positive relapse here only because the CD22 CAR is taken to shorten the life of the cells
-that carry it (published for another CD22 CAR; that a second CAR shares it is assumed).
+{span("design_map", POSITIVE)}. A CD22 arm has to be far less sensitive than m971 before clones get through. At the
+sensitivity of m971, antigen-positive relapse goes from {
+        field("design_map", POSITIVE, half_density_fold=1.0, cd22=0.1)
+    } to
+{
+        field("design_map", POSITIVE, half_density_fold=1.0, cd22=0.9)
+    } % as more cells carry the CD22 CAR: it is taken to shorten the
+life of the cells that carry it (published for another CD22 CAR; that a second CAR shares it is assumed). An arm 16 times
+less sensitive adds to that ({field("design_map", POSITIVE, half_density_fold=16.0, cd22=0.9)} %).
 
 ![CD22 sensitivity and fraction of cells](images/design_map.png)
 
 **Burden and persistence.** Under CD19 alone antigen-negative relapse {span(cd19, NEGATIVE)} and antigen-positive
-{span(cd19, POSITIVE)}; under a co-transduced product antigen-negative relapse {span(both, NEGATIVE)} and antigen-positive
-{span(both, POSITIVE)}. Burden
-decides whether a clone without CD19 is there; how long memory lasts decides what antigen-positive cells can come back.
+{span(cd19, POSITIVE)}; under a co-transduced product antigen-negative relapse {
+        span(both, NEGATIVE)
+    } and antigen-positive
+{span(both, POSITIVE)}. Burden decides
+whether a clone without CD19 is there; how long memory lasts decides what antigen-positive cells can come back. More burden
+means less antigen-positive relapse, not more, in those who reach CR (from {
+        field(both, POSITIVE, burden_median_cells=1e10, memory_loss_per_day=0.0005)
+    } to {field(both, POSITIVE, burden_median_cells=1e12, memory_loss_per_day=0.0005)} % under the
+co-transduced product with the longest memory), presumably since more antigen drives more expansion.
 
 ![Burden and persistence, CD19 alone](images/persistence_map_cd19_fmc63.png)
 
 ![Burden and persistence, co-transduced](images/persistence_map_cotransduced.png)
 
-**Transplantation.** Without any, relapse of both kinds together is {mean_of_both("transplant.fraction", 0)} % on average over
+**Transplantation.** For CD22 alone the fitted set and the posterior disagree
+({field("transplant_map", NEGATIVE, product="cd22_m971", fraction=0.0)} and
+{field("transplant_map", POSITIVE, product="cd22_m971", fraction=0.0)} % in this map,
+{100 * found("cd22_m971", NEGATIVE):.0f} and {
+        100 * found("cd22_m971", POSITIVE):.0f} % in the table above): the rate of CD22 loss is
+hardly known. Without any transplant, relapse of both kinds together is {
+        mean_of_both("transplant.fraction", 0)
+    } % on average over
 these products, with all patients in remission transplanted {mean_of_both("transplant.fraction", 1)} %.
 
 ![Transplantation by product](images/transplant_map.png)
@@ -144,8 +209,9 @@ To draw these maps with other values: {SENSITIVITY}, {VECTOR}, {BURDEN}, {LOSS},
   ([calibration](calibration.md)). How often it comes does not depend on that row.
 - **How much two antigens are worth in practice** depends on how many antigen-negative clones there are at infusion; the rate of
   CD19 loss is known to two orders of magnitude.
-- **Which of the dual architectures is best.** The trials have other patients, doses and care; what differs between them for
-  no reason of the model (0.5 on the logit scale) is larger than what differs between architectures.
+- **Which of the dual architectures is best.** Trials have other patients, doses and care, and differ by 0.5 on the logit scale
+  for no reason of the model. AUTO1/22 and the tandem product are {apart()} apart here in antigen-positive relapse, so
+  published trials of one product each can hardly tell them apart.
 - **Survival after relapse** is one hazard; toxicity is a threshold of CRS. Nothing here weighs benefit against harm.
 - What is not modelled at all: [limits](limits.md). What trials contradict: [validation](validation.md).
 """

@@ -441,8 +441,9 @@ again. The pictures of the dashboard need `python3 start.py setup dashboard` and
 A figure of your own is a file of the same form in `figure/` of a folder that `--config-dir` names.
 
 A run that is stored under `outputs/` is found by what it is ([sweeps](sweeps.md)) and not made again, so a figure drawn
-anew has the same numbers; after a change of the law or of a default they are made anew. Intervals are of 95 % and hold
-the sampling of patients, not uncertainty of parameters.
+anew has the same numbers; after a change of the law or of a default they are made anew. Where a caption does not say
+otherwise, intervals are of 95 % and hold the sampling of patients, not uncertainty of parameters.
 
-Colours mean the same everywhere: a colour, dash and marker for each phenotype (Okabe and Ito), a colour for each way to
-see the antigens and a marker for each product (Tol's muted scheme)."""
+One visual language: a colour, dash and marker for each phenotype (Okabe and Ito), which kinds of relapse and mechanisms
+share by kinship (antigen gone: warm; still there: blue), a colour for each way to see the antigens and a marker for each
+product (Tol's muted scheme)."""
