@@ -10,7 +10,6 @@ import inspect
 import io
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stdout
@@ -207,8 +206,11 @@ def _relabelled(data: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
 def _settings(data: dict[str, Any], config_name: str, own: tuple[str, ...]) -> Settings:
     """Settings from plain data; what a trial published is kept only beside its own patients."""
     settings = _plain_settings(data)
-    if settings.trial.published and not _same_trial(settings, _trial_settings(settings.trial.name, config_name, own)):
-        trial = settings.trial.model_copy(update={"published": ()})
+    if settings.trial.published:
+        theirs, trial = _trial_settings(settings.trial.name, config_name, own), settings.trial
+        if not _same_trial(settings, theirs):
+            changed = "" if _same_patients(settings, theirs) else ", changed"
+            trial = trial.model_copy(update={"published": (), "label": f"{trial.label}{changed}"})
         settings = settings.model_copy(update={"trial": trial})
     return settings
 
@@ -227,10 +229,14 @@ def _trial_settings(name: str, config_name: str, own: tuple[str, ...]) -> Settin
 
 def _same_trial(one: Settings, two: Settings) -> bool:
     """Whether the patients, their treatment and what counts as what are the same, whatever the number of patients."""
-    same_size = one.cohort.model_copy(update={"size": two.cohort.size})
     if one.sample_fraction != two.sample_fraction or one.clinic.definitions() != two.clinic.definitions():
         return False
-    return (same_size, one.regimen, one.product) == (two.cohort, two.regimen, two.product)
+    return _same_patients(one, two) and one.product == two.product
+
+
+def _same_patients(one: Settings, two: Settings) -> bool:
+    """Whether the patients and their treatment, whatever the product, are the same."""
+    return (one.cohort.model_copy(update={"size": two.cohort.size}), one.regimen) == (two.cohort, two.regimen)
 
 
 # ------------------------------------------------------------------------------------------------------------- sweeps
@@ -564,7 +570,7 @@ def _hand_over(
 
     @functools.wraps(task)
     def job(composed: DictConfig) -> None:
-        from escape_abm.results import Run, StorageError
+        from escape_abm.results import Run, StorageError, stopped
 
         place = Path(HydraConfig.get().runtime.output_dir)
         given = list(HydraConfig.get().overrides.task)
@@ -575,26 +581,10 @@ def _hand_over(
         except StorageError as error:
             raise SystemExit(str(error)) from None
         except KeyboardInterrupt:
-            _stopped(place, identity)
+            stopped(place, identity)
             raise SystemExit(130) from None
 
     if folder is not None:
         quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
         sys.argv = [w for w in sys.argv if not w.startswith("hydra.run.dir=")] + [f"hydra.run.dir='{quoted}'"]
     hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(job)()
-
-
-def _stopped(folder: Path, identity: Identity) -> None:
-    """Say what is kept of a run that was stopped; if nothing is, leave nothing of ours."""
-    from escape_abm.results import KEPT, LOCK, PARTIAL
-
-    done = sum(int(p.stem.split("_")[-1]) for p in (folder / KEPT / identity.name).glob("*.pkl"))
-    if done:
-        sys.stderr.write(f"Stopped. {done} patients are kept: the same command goes on from there, in {folder}\n")
-        return
-    for ours in (".hydra", PARTIAL, KEPT):  # never the folder itself: it may hold what is not ours
-        shutil.rmtree(folder / ours, ignore_errors=True)
-    (folder / LOCK).unlink(missing_ok=True)
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
-    sys.stderr.write("Stopped. Nothing of this run was kept.\n")

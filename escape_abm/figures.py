@@ -8,6 +8,7 @@ apart.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,9 @@ COURSE_STYLE: dict[str, tuple[str, Any, float]] = {
     "CD19−CD22+": (VERMILION, (0, (5, 1.2)), 1.6),
     "CD19+CD22−": (ORANGE, (0, (4, 1.2, 1, 1.2)), 1.6),
     "CD19−CD22−": (BLACK, (0, (1.2, 0.8)), 1.8),
+    "every antigen +": (BLUE, "-", 1.6),
+    "an antigen −": (VERMILION, (0, (5, 1.2)), 1.6),
+    "a third antigen −": (YELLOW, (0, (5, 1.2)), 1.6),
     "an antigen dim": (SKY, "-", 0.9),
     "lineage switch": (PURPLE, (0, (3, 1, 1, 1, 1, 1)), 1.6),
     "CAR T cells": (GREEN, (0, (9, 2.5)), 1.0),
@@ -85,6 +89,9 @@ COURSE_MARKER = {
     "CD19−CD22+": "^",
     "CD19+CD22−": "v",
     "CD19−CD22−": "s",
+    "every antigen +": "o",
+    "an antigen −": "^",
+    "a third antigen −": ">",
     "an antigen dim": "",
     "lineage switch": "D",
     "CAR T cells": "",
@@ -312,9 +319,15 @@ def course_group(group: str) -> str | None:
         return "CAR T cells"
     if group in ("normal B cells", LINEAGE_SWITCH):
         return group
-    if group.startswith("CD19") and "CAR" not in group:
-        return "an antigen dim" if "dim" in group else group.replace("-", "−")
-    return None
+    if not re.fullmatch(r"([A-Z0-9]+(\+|-|dim))+", group):
+        return None
+    if "dim" in group:
+        return "an antigen dim"
+    name = group.replace("-", "−")
+    both, rest = name[:10], name[10:]
+    if both in COURSE_STYLE:
+        return "a third antigen −" if "−" in rest and "−" not in both else both
+    return "an antigen −" if "−" in name else "every antigen +"
 
 
 def relapse_group(label: str) -> str:
@@ -365,15 +378,21 @@ def courses(
     data = data.dropna(subset="line")
     lines = data.groupby(["patient", "arm", "line", "day"], sort=False, as_index=False)["cells"].sum()
     columns = min(4, len(arms))
-    rows = len(chosen) if len(chosen) > 1 else -(-len(arms) // columns)
-    cases = [(patient, arm) for patient in chosen for arm in arms]
+    each = -(-len(arms) // columns)  # rows of a patient
+    cases = [(n * each * columns + k, patient, arm) for n, patient in enumerate(chosen) for k, arm in enumerate(arms)]
+    last = [i for i, *_ in cases if i + columns not in {j for j, *_ in cases}]  # nothing is below
+    rows = each * len(chosen)
     with mpl.rc_context(STYLE):
         figure, axes = canvas(1.75 * rows + 0.8, rows, columns, sharex=True, sharey=True)
-        for i, (ax, (patient, arm)) in enumerate(zip(axes.flat, cases, strict=False)):
+        for ax in axes.flat:
+            ax.set_visible(False)
+        for i, patient, arm in cases:
+            ax = axes.flat[i]
+            ax.set_visible(True)
             here = lines[(lines["patient"] == patient) & (lines["arm"] == arm)]
             fate = outcome_of(patients[(patients["patient"] == patient) & (patients["arm"] == arm)]).iloc[0]
             _course(ax, here, fate, limits)
-            if i < columns or len(chosen) == 1:
+            if i < columns or each > 1:
                 title_product(ax, arm, labels[arm], 7.2)
             if i % columns == 0:
                 ax.set_ylabel(f"Patient {patient}: cells")
@@ -381,11 +400,9 @@ def courses(
                 for name, cells_at in limits.items():
                     at = (1.01, cells_at)
                     ax.annotate(name, at, xycoords=("axes fraction", "data"), fontsize=6, va="center", color="#666666")
-            if i + columns >= len(cases):
+            if i in last:
                 ax.set_xlabel("Months from infusion")
                 ax.tick_params(labelbottom=True)
-        for ax in axes.flat[len(cases) :]:
-            ax.set_visible(False)
         top = 3 * max(*limits.values(), lines["cells"].max())
         axes.flat[0].set_ylim(0.7, 40 * top)  # room for words above the lines
         axes.flat[0].set_yticks([10.0**k for k in range(0, math.ceil(math.log10(top)) + 1, 3)])

@@ -6,6 +6,7 @@ whether it is stored already, so a figure drawn again has the same numbers.
 
 from __future__ import annotations
 
+import inspect
 import os
 import shlex
 import shutil
@@ -22,7 +23,7 @@ import yaml
 from escape_abm import check_figures, comparison, diagrams, figures, fit_figures, report, trial_figures
 from escape_abm.config import ask, compose, conf_dir
 from escape_abm.identity import Experiment, Index, name_of
-from escape_abm.parameters import InputError, Section, check, suggest
+from escape_abm.parameters import InputError, Section, check
 from escape_abm.results import held, storage
 from escape_abm.settings import Settings
 from escape_abm.states import alphabet_of
@@ -122,10 +123,25 @@ def checked(name: str, data: dict[str, Any]) -> FigureConfig:
     config = check(FigureConfig, data, f"figure={name}")
     known = tuple(TABLES if config.reads else PAINTERS)
     if config.draw and config.draw not in known:
-        raise InputError(f"figure={name}: draw={config.draw!r} is unknown. {suggest(config.draw, known)}")
+        raise InputError(f"figure={name}: draw={config.draw!r} is unknown. Choose one of {', '.join(known)}")
     if [config.draw, config.copies, config.program].count("") != 2:
         raise InputError(f"figure={name}: needs one of draw, copies and program")
+    if config.draw:
+        _check_options(name, config)
+    if config.run and not Path(conf_dir()).parent.joinpath(shlex.split(config.run)[0]).is_file():
+        raise InputError(f"figure={name}: run={config.run!r} begins with no script; write experiments/NAME.py first")
     return config
+
+
+def _check_options(name: str, config: FigureConfig) -> None:
+    """Refuse options that what draws does not take, and what draws runs without one."""
+    painter = (TABLES if config.reads else PAINTERS)[config.draw]
+    takes = list(inspect.signature(painter).parameters)[1:]
+    if set(takes) != set(config.options):
+        raise InputError(f"figure={name}: draw={config.draw} takes the options {', '.join(takes) or 'none'}, not "
+                         f"{', '.join(config.options) or 'none'}")  # fmt: skip
+    if not config.reads and not config.run and config.draw != "law":
+        raise InputError(f"figure={name}: run is missing; draw={config.draw} is drawn from one")
 
 
 def command_of(run: str, others: Sequence[str] = ()) -> list[str]:
@@ -444,6 +460,6 @@ A run that is stored under `outputs/` is found by what it is ([sweeps](sweeps.md
 anew has the same numbers; after a change of the law or of a default they are made anew. Where a caption does not say
 otherwise, intervals are of 95 % and hold the sampling of patients, not uncertainty of parameters.
 
-One visual language: a colour, dash and marker for each phenotype (Okabe and Ito), which kinds of relapse and mechanisms
-share by kinship (antigen gone: warm; still there: blue), a colour for each way to see the antigens and a marker for each
-product (Tol's muted scheme)."""
+One visual language: a colour, dash and marker for each phenotype (Okabe and Ito), which kinds of relapse and
+mechanisms share by kinship (antigen gone: warm; still there: blue), a colour for each way to see the antigens and a
+marker for each product (Tol's muted scheme)."""

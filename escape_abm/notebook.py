@@ -122,7 +122,7 @@ class Plots:
         Table: `patient, arm, line, day, cells`; `line` is what the legend says, `cells` those of the whole body.
 
         Args:
-            arms: Names of products to choose among; all if none is given.
+            arms: Names of products to show; if none is given, the four whose fates differ most.
 
         Raises:
             InputError: a product is not one of this trial, or no course was kept.
@@ -131,13 +131,14 @@ class Plots:
 
         if not len(self._tables.trajectories):
             raise InputError("trajectories.patients=0: no course was kept; keep some with trajectories.patients=12")
+        arms = [arms] if isinstance(arms, str) else list(arms)
         for arm in arms:
             if arm not in self._labels:
                 raise InputError(f"{arm!r} is no product of this trial. {suggest(arm, list(self._labels))}")
-        chosen = {arm: self._labels[arm] for arm in arms or self._labels}
+        chosen, most = {arm: self._labels[arm] for arm in arms or self._labels}, len(arms) or 4
         clinic = self._settings.sampled().clinic
         lines = {"5 % blasts": clinic.marrow_cells(0.05), "MRD 1e-4": clinic.marrow_cells(1e-4)}
-        return self._stamped(figures.courses(self._tables.trajectories, self._tables.patients, chosen, lines))
+        return self._stamped(figures.courses(self._tables.trajectories, self._tables.patients, chosen, lines, 3, most))
 
     def published(self) -> Picture:
         """What the trial published beside simulated trials of its size: of the first product.
@@ -320,13 +321,15 @@ class VirtualPatient:
         Table: `patient, arm, line, day, cells`, as `Plots.courses`.
 
         Args:
-            arms: Names of products to show; of more than four, those whose fates differ most.
+            arms: Names of products to show; all if none is given.
 
         Raises:
             InputError: a product is not one of these settings.
         """
         none = pd.DataFrame()
-        return Plots(self.settings, TrialResult(self.fates, self.courses, none, none)).courses(arms)
+        return Plots(self.settings, TrialResult(self.fates, self.courses, none, none)).courses(
+            arms or [arm.name for arm in self.settings.arms]
+        )
 
     def __repr__(self) -> str:
         return f"virtual patient {self.traits.index} of seed {self.traits.seed} under {', '.join(self.trajectories)}"

@@ -13,6 +13,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -301,3 +302,17 @@ def held(folder: Path, say: Callable[[Path], None] | None = None) -> Iterator[No
         yield
     finally:
         lock.release()
+
+
+def stopped(folder: Path, identity: Identity) -> None:
+    """Say what is kept of a run that was stopped; if nothing is, leave nothing of ours."""
+    done = sum(int(p.stem.split("_")[-1]) for p in (folder / KEPT / identity.name).glob("*.pkl"))
+    if done:
+        sys.stderr.write(f"Stopped. {done} patients are kept: the same command goes on from there, in {folder}\n")
+        return
+    for ours in (".hydra", PARTIAL, KEPT):  # never the folder itself: it may hold what is not ours
+        shutil.rmtree(folder / ours, ignore_errors=True)
+    (folder / LOCK).unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+    sys.stderr.write("Stopped. Nothing of this run was kept.\n")

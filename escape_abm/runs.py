@@ -65,8 +65,13 @@ def join(folder: Path, lines: list[dict[str, Any]], settings: Sequence[Settings]
     return {name: digest(folder / name) for name in ("jobs.csv", *others)}
 
 
-def _relapse(table: pd.DataFrame, axes: list[str], settings: Mapping[int, Settings], number: str) -> Picture:
-    """Relapse against one or two parameters, under the product of each run; `number` is the column that tells it."""
+def _relapse(
+    table: pd.DataFrame, axes: list[str], settings: Mapping[int, Settings], number: str, others: Sequence[str] = ()
+) -> Picture:
+    """Relapse against one or two parameters, under the product of each run; `number` is the column that tells it.
+
+    Values of `others` are read together, which the foot of the picture says.
+    """
     from escape_abm.figures import stamp
     from escape_abm.trial_figures import relapse_against, relapse_map
 
@@ -81,8 +86,9 @@ def _relapse(table: pd.DataFrame, axes: list[str], settings: Mapping[int, Settin
     )
     first = next(iter(settings.values()))
     distinct = len(table[["seed", "patient"]].drop_duplicates())
+    over = f", over all values of {', '.join(key.rpartition('.')[2] for key in others)}" if others else ""
     under = f" under {next(iter(labels.values()))}" if len(labels) == 1 else ""
-    stamp(picture[0], about(first, f"{distinct} virtual patients{under}, in {len(settings)} {number}s"))
+    stamp(picture[0], about(first, f"{distinct} virtual patients{under}, in {len(settings)} {number}s{over}"))
     return Picture(*picture)
 
 
@@ -201,7 +207,8 @@ class Runs:
         patients = self.patients()
         table = patients[["run", *_needed(patients.columns)]].merge(self.runs[["run", *axes]], on="run")
         folders = zip(self.runs["run"], self.runs["folder"], strict=True)
-        return _relapse(table, axes, {run: _settings_of(Path(folder)) for run, folder in folders}, "run")
+        others = [c for c in self.parameters if c not in (*axes, "seed") and self.runs[c].nunique() > 1]
+        return _relapse(table, axes, {run: _settings_of(Path(folder)) for run, folder in folders}, "run", others)
 
     def query(self, sql: str) -> pd.DataFrame:
         """The answer to a query in SQL (DuckDB) of the tables `runs`, `patients`, `summary`, `trajectories`.

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from escape_abm import gallery
+import escape_abm
+from escape_abm import figures, gallery
+from escape_abm.parameters import InputError
 from tests.update_baseline import SAMPLERS
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +63,62 @@ def test_every_picture_of_the_documentation_has_a_config() -> None:
 )
 def test_what_is_asked_wrongly_is_refused(words: str, told: str, command: Callable[..., str]) -> None:
     assert told in command("figures", *words.split())
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"draw": "relapse_flow"}, "Choose one of law, outcomes"),
+        ({"options": {"patient": 8}}, "takes the options none, not patient"),
+        ({"draw": "courses"}, "takes the options patients, products, not none"),
+        ({"run": ""}, "run is missing"),
+        ({"run": "compare_products.py trial=none"}, "write experiments/NAME.py first"),
+        ({"draw": ""}, "needs one of draw"),
+    ],
+)
+def test_a_faulty_figure_file_is_refused(change: dict[str, Any], told: str) -> None:
+    right = {"caption": "x", "run": "experiments/compare_products.py", "draw": "outcomes"}
+    gallery.checked("mine", right)
+    with pytest.raises(InputError, match=told):
+        gallery.checked("mine", right | change)
+
+
+@pytest.mark.parametrize(("patients", "products", "rows"), [(2, 5, 4), (3, 9, 9), (1, 9, 3), (3, 4, 3)])
+def test_every_patient_and_product_has_a_panel_of_its_own(patients: int, products: int, rows: int) -> None:
+    words = ["cohort.size=12", "trial=none", "follow_up_months=5", "~product@comparators.sequential"]
+    words += ["+product@comparators.o=cd19_fmc63_28z"]
+    settings = escape_abm.compose([*words, "workers=1"])
+    result = escape_abm.run_trial(settings)
+    labels = {arm.name: arm.label for arm in settings.arms}
+    figure, table = figures.courses(result.trajectories, result.patients, labels, {"x": 1e9}, patients, products)
+    panels = [ax for ax in figure.axes if ax.get_visible()]
+    assert len(panels) == patients * products
+    assert len({ax.get_subplotspec().rowspan.start for ax in panels}) == rows
+    assert table.groupby(["patient", "arm"]).ngroups == patients * products
+    per_row: dict[int, set[str]] = {}
+    for ax in panels:
+        if ax.get_ylabel():
+            per_row.setdefault(ax.get_subplotspec().rowspan.start, set()).add(ax.get_ylabel())
+    assert [len(names) for names in per_row.values()] == [1] * rows
+
+
+@pytest.mark.parametrize(
+    ("group", "line"),
+    [
+        ("CD19+CD22+", "CD19+CD22+"),
+        ("CD19-CD22+CD20+", "CD19−CD22+"),
+        ("CD19+CD22+CD20+", "CD19+CD22+"),
+        ("CD19+CD22+CD20-", "a third antigen −"),
+        ("CD19+CD20-", "an antigen −"),
+        ("CD19dimCD22+CD20+", "an antigen dim"),
+        ("CD20+", "every antigen +"),
+        ("CAR T CD19+CD22", None),
+        ("leukaemia in sanctuary", None),
+    ],
+)
+def test_every_phenotype_has_a_line(group: str, line: str | None) -> None:
+    assert figures.course_group(group) == line
+    assert line is None or (line in figures.COURSE_STYLE and line in figures.COURSE_MARKER)
 
 
 def test_a_figure_of_ones_own_of_another_run(tmp_path: Path, command: Callable[..., str]) -> None:
