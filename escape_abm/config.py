@@ -143,8 +143,16 @@ class Composed:
 def _composed(overrides: Sequence[str], config_name: str) -> Composed:
     """Compose a configuration; Hydra must have been initialised."""
     for override in _parsed(overrides):
-        if isinstance(override.value(), list) and (Path(conf_dir()) / override.key_or_group).is_dir():
+        group = Path(conf_dir()) / override.key_or_group
+        if isinstance(override.value(), list) and group.is_dir():
             raise InputError(f"{override.input_line}: {override.key_or_group} takes one choice. {usage.SEVERAL}")
+        if isinstance(override.value(), bool | int | float) and group.is_dir():
+            names = ", ".join(sorted(file.stem for file in group.glob("*.yaml")))
+            raise InputError(
+                f"{override.input_line}: {group.name} takes a choice by its name: {names}. {usage.NUMBERS}"
+            )
+        if override.key_or_group == "construct" and override.package is None:
+            raise InputError(f"{override.input_line}: a CAR is chosen for its place in a product. {usage.CONSTRUCT}")
     usage.refuse_product_as_value(overrides)
     try:
         whole = hydra.compose(config_name=config_name, overrides=list(overrides), return_hydra_config=True)

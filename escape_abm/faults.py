@@ -23,6 +23,8 @@ def explain(error: Exception, overrides: Sequence[str], config_name: str) -> str
         group, _, choice = error.missing_cfg_file.rpartition("/")
         choices = sorted(error.options)
         near = f"{suggest(choice, choices)} " if suggest(choice, choices).startswith("Did") else ""
+        if group == "comparators":
+            near = f"To compare with one product more: +product@comparators.b={choice}. "
         mine = f"One of your own would be {own}/" if own else "Own choices need --config-dir FOLDER, which holds "
         return (
             f"{group}={choice}: no such choice. {near}Choices of {group}: {', '.join(choices)}. "

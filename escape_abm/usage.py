@@ -62,6 +62,8 @@ KEYS = {
 }
 
 EXTENSIBLE = ("comparators", "antigens", "components", "constructs", "options")  # nodes to which a user may add
+NUMBERS = "Its numbers are keys of their own, for example regimen.dose_cells_per_kg=2e6: --cfg job shows them"
+CONSTRUCT = "Write for example construct@product.components.cd19.constructs.cd19=cat_41bb product.name=NAME"
 SEVERAL = (
     "For a run of each, add -m (--multirun) and write a,b,c. To compare products on the same patients: product=A "
     "comparators=none +product@comparators.b=B +product@comparators.c=C"
