@@ -171,7 +171,7 @@ def _graph(ax: Axes, sizes: Mapping[Node, int], arrows: pd.DataFrame) -> None:
                 middle = middle[0], middle[1] + (-outward if clock == PER_DAY and x1 > x0 else outward)
             ax.text(
                 *middle, ", ".join(new).replace("_", " "), fontsize=6, ha="center", va="center", color=colour, zorder=4,
-                rotation=90 if x0 == x1 else 0,
+                rotation=90 if x0 == x1 else 0, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.1},
             )  # fmt: skip
     for (x, y, name), states in sizes.items():
         ax.text(
@@ -224,14 +224,14 @@ def relapse_flow(patients: pd.DataFrame, labels: Mapping[str, str]) -> tuple[Fig
         left = [m for m in MECHANISM_STYLE if (table["relapse_mechanism"] == m).any()]
         handles = [Patch(facecolor=c, hatch=h, edgecolor="white") for c, h in (MECHANISM_STYLE[m] for m in left)]
         words = f"From what let relapses happen to their phenotype, in % of the same {n} patients under each product"
-        figure.legend(handles, left, loc="outside upper center", ncols=6, frameon=False, title=words, columnspacing=1.2)
+        figure.legend(handles, left, loc="outside upper center", ncols=4, frameon=False, title=words)
     return figure, table
 
 
 def _flow(ax: Axes, table: pd.DataFrame, top: float) -> None:
     """One product: two stacks and the bands between them; what still had its antigens is below."""
     left = [m for m in reversed(MECHANISM_STYLE) if (table["relapse_mechanism"] == m).any()]
-    right = [p for p in COURSE_STYLE if (table["phenotype"] == p).any()]
+    right = sorted((p for p in COURSE_STYLE if (table["phenotype"] == p).any()), key=lambda p: "−" in p)
     wide: Any = table.pivot_table(index="relapse_mechanism", columns="phenotype", values="fraction", aggfunc="sum")
     wide = wide.reindex(index=left, columns=right).fillna(0.0)
     starts = dict(zip(left, np.cumsum([0.0, *wide.sum(axis=1)])[:-1], strict=True))
