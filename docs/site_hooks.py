@@ -7,6 +7,7 @@ that is no page (a script, a licence) becomes the file's name: the site is read 
 
 from __future__ import annotations
 
+import logging
 import posixpath
 import re
 from pathlib import Path
@@ -17,6 +18,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+log = logging.getLogger("mkdocs.hooks.site")
 ROOT = Path(__file__).parents[1]
 ELSEWHERE = {
     "README.md": "index.md",
@@ -72,7 +74,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return link[0]
         path = posixpath.normpath(posixpath.join(here, target))
         there = ELSEWHERE.get(path, path.removeprefix("docs/"))
-        if files.get_file_from_path(there) is None and (ROOT / path).exists():
+        page_there = files.get_file_from_path(there)
+        if (page_there is None or page_there.inclusion.is_excluded()) and (ROOT / path).exists():
             return text
         return f"{image}[{text}]({posixpath.relpath(there, posixpath.dirname(page.file.src_uri) or '.')}{anchor})"
 
@@ -84,3 +87,13 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     if not page.file.src_uri.endswith(".ipynb"):
         return html
     return re.sub(r'href="([^":]+)\.(?:md|ipynb)([#"])', r'href="\1.html\2', html)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Warn of every link or picture of the built pages that leads nowhere: what comes as HTML nobody else checks."""
+    site = Path(config.site_dir)
+    for file in site.rglob("*.html"):
+        for target in set(re.findall(r'(?:href|src)="([^"#?]+)', file.read_text(encoding="utf-8"))):
+            local = not re.match(r"[a-z]+:|/|.*[${'\\]", target)
+            if local and not (file.parent / target).exists():
+                log.warning("%s: %s is not there", file.relative_to(site), target)
