@@ -135,7 +135,8 @@ antigen-negative part alone.
 
 \\* Fewer than {
         FEW
-    } of the patients relapsed so: too few to tell the draws apart, and the interval holds sampling alone.
+    } of the patients relapsed so: too few to say how much the draws differ, so that these intervals may be
+far too narrow, or too wide.
 
 How well a dual product closes antigen-negative relapse is known to a few per cent at best: where relapses are enough to
 tell, intervals reach to {100 * found("sequential", NEGATIVE, "upper"):.0f} %, into that of CD19 alone
