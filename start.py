@@ -102,7 +102,7 @@ def main(arguments: "list[str]") -> int:
     commands = {
         "run": ["experiments/compare_products.py", *rest],
         "test": ["-m", "pytest", *(rest or PROMPT_TESTS)],
-        "dashboard": ["-m", "escape_abm.dashboard", *rest],
+        "dashboard": ["-m", "escape_abm.interface.dashboard", *rest],
         "docs": ["-m", "mkdocs", "build", "--strict", *rest],
         "setup": [],
     }

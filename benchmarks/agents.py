@@ -15,10 +15,10 @@ import mesa
 import numpy as np
 
 from escape_abm import compose
-from escape_abm.cells import uniforms
-from escape_abm.marrow import make_model
-from escape_abm.parameters import rescale
-from escape_abm.states import founder, lose_antigen
+from escape_abm.engines.cells import uniforms
+from escape_abm.engines.grid import make_model
+from escape_abm.inputs.rows import rescale
+from escape_abm.law.states import founder, lose_antigen
 
 REPEATS, REFILL = 3, 4
 BARE = "bare Mesa birth-death"

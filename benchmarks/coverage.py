@@ -19,12 +19,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from escape_abm import check_figures, compose
-from escape_abm.calibration import sample_posterior
-from escape_abm.emulator import fit_emulator
-from escape_abm.figures import save
-from escape_abm.settings import Published, Settings
-from escape_abm.targets import Target, design, free_parameters, published, simulate, values
+from escape_abm import compose
+from escape_abm.evidence.emulator import fit_emulator
+from escape_abm.evidence.posterior import sample_posterior
+from escape_abm.evidence.targets import Target, design, free_parameters, published, simulate, values
+from escape_abm.figures import checks
+from escape_abm.figures.style import save
+from escape_abm.inputs.settings import Settings
+from escape_abm.inputs.trial import Published
 
 FREE = {
     "biology.antigens.cd19.last_hit_per_division": (1e-9, 1e-6),
@@ -88,7 +90,7 @@ def main(replicates: int, folder: Path) -> None:
     table = pd.DataFrame(lines, columns=["path", "level", "held", "lower", "upper", "replicates"])
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / "coverage.csv", index=False)
-    save(check_figures.coverage(table)[0], folder / "coverage")
+    save(checks.coverage(table)[0], folder / "coverage")
     print(table.round(2).to_string(index=False))
     print(f"lack of fit {emulator.lack_of_fit.round(2)}; {time.perf_counter() - began:.0f} s")
 

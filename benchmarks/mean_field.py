@@ -17,15 +17,16 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.integrate import odeint
 
-from escape_abm import law
-from escape_abm.clinic import Clinic
-from escape_abm.cohort import Patient
-from escape_abm.law import EFFECTOR, EXHAUSTED, MEMORY, Rates
-from escape_abm.parameters import Biology, rescale
-from escape_abm.products import Product, car_classes
-from escape_abm.regimen import Regimen
-from escape_abm.simulation import _infuse
-from escape_abm.states import Alphabet, alphabet_of, founder
+from escape_abm.inputs.biology import Biology
+from escape_abm.inputs.clinic import Clinic
+from escape_abm.inputs.cohort import Patient
+from escape_abm.inputs.products import Product, car_classes
+from escape_abm.inputs.regimen import Regimen
+from escape_abm.inputs.rows import rescale
+from escape_abm.law import hazards
+from escape_abm.law.rates import Rates, make_rates
+from escape_abm.law.states import EFFECTOR, EXHAUSTED, MEMORY, Alphabet, alphabet_of, founder
+from escape_abm.patient.course import _infuse
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[Any]
@@ -84,33 +85,33 @@ def enlarge(patient: Patient, regimen: Regimen, fold: float) -> tuple[Patient, R
 
 
 @njit
-def flow(rates: Rates, around: law.Surroundings, y: Numbers, out: Floats) -> None:
+def flow(rates: Rates, around: hazards.Surroundings, y: Numbers, out: Floats) -> None:
     """Change per day of every entry of `y` (leukaemia, CAR T, B cells) in these surroundings, into `out`."""
     n, classes = rates.access.shape[0], rates.effector_division.shape[0]
     car_t, change = y[n:-1].reshape(classes, 3), out[n:-1].reshape(classes, 3)
     out[:] = 0.0
     for i in range(n):
-        gain = law.birth_hazard(rates, around, i) - law.death_hazard(rates, around, i)
-        out[i] += (gain - law.leave_hazard(rates, around, i)) * y[i]
+        gain = hazards.birth_hazard(rates, around, i) - hazards.death_hazard(rates, around, i)
+        out[i] += (gain - hazards.leave_hazard(rates, around, i)) * y[i]
         for r in range(rates.route_first[i], rates.route_first[i + 1]):
-            out[rates.route_to[r]] += law.route_hazard(rates, around, i, r) * y[i]
+            out[rates.route_to[r]] += hazards.route_hazard(rates, around, i, r) * y[i]
     for s in range(classes):
         memory, effector, exhausted = car_t[s, MEMORY], car_t[s, EFFECTOR], car_t[s, EXHAUSTED]
-        activated = law.activation_hazard(rates, around, s) * memory  # each becomes two effectors
-        tired = law.exhaustion_hazard(rates, around, s) * effector
+        activated = hazards.activation_hazard(rates, around, s) * memory  # each becomes two effectors
+        tired = hazards.exhaustion_hazard(rates, around, s) * effector
         resting = rates.to_memory * effector
-        gain = law.effector_birth(rates, around, s) - law.car_t_death(rates, s, EFFECTOR)
-        change[s, MEMORY] = resting - activated - law.car_t_death(rates, s, MEMORY) * memory
+        gain = hazards.effector_birth(rates, around, s) - hazards.car_t_death(rates, s, EFFECTOR)
+        change[s, MEMORY] = resting - activated - hazards.car_t_death(rates, s, MEMORY) * memory
         change[s, EFFECTOR] = 2.0 * activated + gain * effector - resting - tired
-        change[s, EXHAUSTED] = tired - law.car_t_death(rates, s, EXHAUSTED) * exhausted
-    out[-1] = rates.b_source - (rates.b_death + law.kill_hazard_b(rates, around)) * y[-1]
+        change[s, EXHAUSTED] = tired - hazards.car_t_death(rates, s, EXHAUSTED) * exhausted
+    out[-1] = rates.b_source - (rates.b_death + hazards.kill_hazard_b(rates, around)) * y[-1]
 
 
 @njit
-def around_all(rates: Rates, y: Numbers, days_since_lymphodepletion: float) -> law.Surroundings:
+def around_all(rates: Rates, y: Numbers, days_since_lymphodepletion: float) -> hazards.Surroundings:
     """What the cells of `y` are to one another."""
     n, classes = rates.access.shape[0], rates.effector_division.shape[0]
-    return law.surroundings(rates, y[:n], y[n:-1].reshape(classes, 3), y[-1], days_since_lymphodepletion)
+    return hazards.surroundings(rates, y[:n], y[n:-1].reshape(classes, 3), y[-1], days_since_lymphodepletion)
 
 
 def _compile(fingerprint: str) -> Callable[..., None]:
@@ -128,7 +129,7 @@ def _compile(fingerprint: str) -> Callable[..., None]:
     return derivative
 
 
-derivative = _compile(law.FINGERPRINT)
+derivative = _compile(hazards.FINGERPRINT)
 
 
 def integrate(
@@ -149,21 +150,21 @@ def integrate(
 
 def _alone(patient: Patient, cells: Floats, days: float, relative: float) -> tuple[Floats, int]:
     """The leukaemia alone for some days."""
-    y, used = integrate(law.make_rates(patient.biology), np.append(cells, 0.0), np.array([0.0, days]), 0.0, relative)
+    y, used = integrate(make_rates(patient.biology), np.append(cells, 0.0), np.array([0.0, days]), 0.0, relative)
     return np.maximum(y[-1, :-1], 0.0), used
 
 
 def grow(patient: Patient, relative: float = REFERENCE) -> tuple[Floats, int]:
     """Expected leukaemia at the patient's burden, grown from one founder cell; and evaluations that it took."""
     biology = patient.biology
-    letters, rates = alphabet_of(biology), law.make_rates(biology)
+    letters, rates = alphabet_of(biology), make_rates(biology)
     cells = np.zeros(len(letters))
     start = letters.index(founder(tuple((n, a.hits_to_loss) for n, a in biology.antigens.items())))
     cells[start] = patient.burden_cells if patient.clones == "none" else 1.0
     evaluations = 0
     # Newton's method in the time at which the burden is reached; log burden is concave, so it never goes too far.
     while (short := math.log(patient.burden_cells / cells.sum())) > 1e-6:
-        growth = law.division_hazard(rates.net_growth, rates.death, cells.sum(), rates.capacity) - rates.death
+        growth = hazards.division_hazard(rates.net_growth, rates.death, cells.sum(), rates.capacity) - rates.death
         cells, used = _alone(patient, cells, short / growth, relative)
         evaluations += used
     return cells, evaluations
@@ -205,7 +206,7 @@ def solve(
     turns = {0.0, float(follow_up_days), float(clinic.assessment_day), patient.rejection_day} | redepleted
     turns |= {day for day, _, _ in infusions}
 
-    rates = law.make_rates(biology, classes, infused=True)
+    rates = make_rates(biology, classes, infused=True)
     n, day = len(letters), 0.0
     y = np.concatenate([cells, np.zeros(3 * len(classes)), [float(round(biology.host.b_cells_at_start_cells))]])
     seen = np.zeros((follow_up_days + 1, y.size))

@@ -27,14 +27,14 @@ import pandas as pd
 from mean_field import USUAL, derivative, grow, solve
 from numba import njit
 
-from escape_abm.cohort import Patient, sample_patient
-from escape_abm.config import compose
-from escape_abm.law import Rates, make_rates
-from escape_abm.leukaemia import grow_leukaemia
-from escape_abm.products import car_classes
-from escape_abm.settings import Engine, Settings
-from escape_abm.simulation import simulate
-from escape_abm.states import alphabet_of
+from escape_abm.inputs.cohort import Patient, sample_patient
+from escape_abm.inputs.products import car_classes
+from escape_abm.inputs.settings import Engine, Settings
+from escape_abm.interface.composition import compose
+from escape_abm.law.rates import Rates, make_rates
+from escape_abm.law.states import alphabet_of
+from escape_abm.patient.course import simulate
+from escape_abm.patient.leukaemia import grow_leukaemia
 
 PRODUCTS = ("cd19_fmc63", "tandem", "auto1_22")
 YEAR_DAYS = 365

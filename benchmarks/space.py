@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from escape_abm import compose, run_trial
-from escape_abm.survival import percent, proportion
+from escape_abm.trials.survival import percent, proportion
 
 GRID = "engine.world=grid"
 WORLDS: dict[str, tuple[str, ...]] = {

@@ -25,17 +25,19 @@ import pandas as pd
 from mean_field import Floats, Numbers, around_all, enlarge, flow, grow, solve
 from numba import njit
 
-from escape_abm import law
-from escape_abm.check_figures import BAND_PATIENTS, MARKS, ONE_EVENT, SHARES, SIMULATED, START, tick_accuracy
-from escape_abm.cohort import Patient
-from escape_abm.counts import LONGEST_TICK_DAYS
-from escape_abm.endpoints import RELAPSE_KINDS
-from escape_abm.figures import save
-from escape_abm.law import EFFECTOR, EXHAUSTED, MEMORY, Rates, Surroundings
-from escape_abm.parameters import Biology
-from escape_abm.settings import Engine, Settings
-from escape_abm.simulation import simulate
-from escape_abm.trial import run_trial
+from escape_abm.engines.counts import LONGEST_TICK_DAYS
+from escape_abm.figures.checks import BAND_PATIENTS, MARKS, ONE_EVENT, SHARES, SIMULATED, START, tick_accuracy
+from escape_abm.figures.style import save
+from escape_abm.inputs.biology import Biology
+from escape_abm.inputs.cohort import Patient
+from escape_abm.inputs.settings import Engine, Settings
+from escape_abm.law import hazards
+from escape_abm.law.hazards import Surroundings
+from escape_abm.law.rates import Rates, make_rates
+from escape_abm.law.states import EFFECTOR, EXHAUSTED, MEMORY
+from escape_abm.patient.course import simulate
+from escape_abm.patient.endpoints import RELAPSE_KINDS
+from escape_abm.trials.virtual_trial import run_trial
 
 TOLERANCES = (1.0, 0.5, 0.25, 0.125)
 FINER_TOLERANCES = (*TOLERANCES, 1 / 16, 1 / 32)
@@ -67,14 +69,14 @@ def one_event(rates: Rates, around: Surroundings, y: Floats, days: float) -> Non
     """Let each cell have one event at most: of those that have one, the shares are as the hazards."""
     n, hazard, out = rates.access.shape[0], np.empty_like(y), np.empty_like(y)
     for i in range(n):
-        leaves = law.kill_hazard(rates, around, i) + law.leave_hazard(rates, around, i)
-        hazard[i] = law.birth_hazard(rates, around, i) + rates.death + leaves
+        leaves = hazards.kill_hazard(rates, around, i) + hazards.leave_hazard(rates, around, i)
+        hazard[i] = hazards.birth_hazard(rates, around, i) + rates.death + leaves
     for s in range(rates.memory_loss.shape[0]):
-        gone = rates.effector_death + rates.to_memory + law.exhaustion_hazard(rates, around, s)
-        hazard[n + 3 * s + MEMORY] = law.activation_hazard(rates, around, s) + rates.memory_loss[s]
-        hazard[n + 3 * s + EFFECTOR] = law.effector_birth(rates, around, s) + gone
+        gone = rates.effector_death + rates.to_memory + hazards.exhaustion_hazard(rates, around, s)
+        hazard[n + 3 * s + MEMORY] = hazards.activation_hazard(rates, around, s) + rates.memory_loss[s]
+        hazard[n + 3 * s + EFFECTOR] = hazards.effector_birth(rates, around, s) + gone
         hazard[n + 3 * s + EXHAUSTED] = rates.exhausted_death
-    hazard[-1] = rates.b_death + law.kill_hazard_b(rates, around)
+    hazard[-1] = rates.b_death + hazards.kill_hazard_b(rates, around)
     flow(rates, around, y * -np.expm1(-hazard * days) / (hazard * days), out)
     y += out * days
 
@@ -90,7 +92,7 @@ def recursion(rates: Rates, tolerance: float, fixed_days: float, path: Floats) -
             if fixed_days > 0:
                 one_event(rates, around, y, days)
             else:
-                days = law.tick_days(law.fastest_hazard(rates, around), tolerance, LONGEST_TICK_DAYS)
+                days = hazards.tick_days(hazards.fastest_hazard(rates, around), tolerance, LONGEST_TICK_DAYS)
                 days = min(days, day - now)
                 frozen(rates, around, y, days)
             now += days
@@ -123,7 +125,7 @@ def course_error(patient: Patient, settings: Settings) -> list[dict[str, Any]]:
         engine = Engine(tolerance=tolerance, stop_at_failure=False).model_copy(update={"size_limit_cells": 2e18})
         path = simulate(*treatment, follow_up_days=YEAR_DAYS, engine=engine, leukaemia=entry)
         judge(SIMULATED, tolerance, path.ticks, path.cells, path.car_t)
-    rates = law.make_rates(large.biology, path.classes, infused=True)
+    rates = make_rates(large.biology, path.classes, infused=True)
     n, rows = rates.access.size, len(exact.day)
     course = np.hstack([exact.cells, exact.car_t.reshape(rows, -1), exact.b_cells[:, None]])
     rivals = [(START, t, 0.0) for t in FINER_TOLERANCES] + [(ONE_EVENT, days, days) for days in (0.5, 0.25)]

@@ -69,7 +69,7 @@ class Page:
 def main(folder: Path) -> None:
     """Play and take three pictures."""
     server = subprocess.Popen(
-        [sys.executable, "-m", "escape_abm.dashboard", "--port", "0"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "escape_abm.interface.dashboard", "--port", "0"], stdout=subprocess.PIPE, text=True
     )
     try:
         assert server.stdout is not None

@@ -12,18 +12,23 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
-from escape_abm import cohort, endpoints, law, usage
-from escape_abm.clinic import Clinic
-from escape_abm.cohort import Cohort, Patient
-from escape_abm.config import compose
-from escape_abm.gallery import page as figures_page
-from escape_abm.law import CAR_T_PHENOTYPES, parameter
-from escape_abm.parameters import Biology, ParameterRow, Section, parameter_rows, references
-from escape_abm.products import Component, Construct, car_classes
-from escape_abm.regimen import Regimen
-from escape_abm.settings import Engine, Settings
-from escape_abm.simulation import Course
-from escape_abm.states import PER_CONTACT, PER_DAY, PER_DIVISION, alphabet_of
+from escape_abm.inputs import cohort
+from escape_abm.inputs.biology import Biology
+from escape_abm.inputs.clinic import Clinic
+from escape_abm.inputs.cohort import Cohort, Patient
+from escape_abm.inputs.products import Component, Construct, car_classes
+from escape_abm.inputs.regimen import Regimen
+from escape_abm.inputs.row_table import ParameterRow, parameter_rows
+from escape_abm.inputs.rows import Section, references
+from escape_abm.inputs.settings import Engine, Settings
+from escape_abm.interface import groups
+from escape_abm.interface.catalogue import page as figures_page
+from escape_abm.interface.composition import compose
+from escape_abm.law import hazards
+from escape_abm.law.rates import any_receptor, hill, parameter
+from escape_abm.law.states import CAR_T_PHENOTYPES, PER_CONTACT, PER_DAY, PER_DIVISION, alphabet_of
+from escape_abm.patient import endpoints
+from escape_abm.patient.course import Course
 
 HERE = Path(__file__).parent
 CONF = HERE.parent / "conf"
@@ -129,7 +134,7 @@ GROUPS = {
 
 def chosen(group: str) -> str:
     """The choice of a group in a default run."""
-    return usage.taken("config").get(group, "")
+    return groups.taken("config").get(group, "")
 
 
 def opening_comment(place: Path) -> str:
@@ -214,14 +219,15 @@ def patient() -> str:
     return table("variable, meaning", lines)
 
 
-def hazards() -> str:
+def hazard_table() -> str:
     """What each hazard of the law is, from its function."""
     rules = (
-        law.division_hazard, law.birth_hazard, law.death_hazard, law.kill_hazard, law.killing_pressure, law.hill,
-        law.any_receptor, law.route_hazard, law.effector_birth, law.activation_hazard, law.exhaustion_hazard,
-        law.car_t_death, law.kill_hazard_b, law.endogenous_t_cells, law.lymphopenia, law.kendall, law.tick_days,
+        hazards.division_hazard, hazards.birth_hazard, hazards.death_hazard, hazards.kill_hazard,
+        hazards.killing_pressure, hill, any_receptor, hazards.route_hazard, hazards.effector_birth,
+        hazards.activation_hazard, hazards.exhaustion_hazard, hazards.car_t_death, hazards.kill_hazard_b,
+        hazards.endogenous_t_cells, hazards.lymphopenia, hazards.kendall, hazards.tick_days,
     )  # fmt: skip
-    return table("function of `escape_abm/law.py`, rule", [(f"`{f.__name__}`", first_words(f)) for f in rules])
+    return table("function of `escape_abm/law/`, rule", [(f"`{f.__name__}`", first_words(f)) for f in rules])
 
 
 def events() -> str:

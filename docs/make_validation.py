@@ -16,7 +16,7 @@ import pandas as pd
 
 from docs.make_tables import CONF, chosen, table
 from escape_abm import load
-from escape_abm.settings import MEDIANS
+from escape_abm.inputs.trial import MEDIANS
 
 HERE = Path(__file__).parent
 TRIALS = sorted(p.stem for p in (CONF / "trial").glob("*.yaml") if p.stem != "none")

@@ -20,7 +20,7 @@ HEAD = """# Verification
 
 Does the simulator do what the law says? Each exact law of branching processes, beside the engine run as users run it.
 Written by `python -m docs.make_verification` from the functions that the tests use (`tests/test_verification.py`; the
-theory, which knows nothing of the rest of the package, is `escape_abm/exact.py`); do not edit. The numbers:
+theory, which knows nothing of the rest of the package, is `escape_abm/law/exact.py`); do not edit. The numbers:
 `docs/verification.csv`.
 
 **How to read it.** z is the difference from theory in standard errors, which are theory's too. A law holds if |z| is

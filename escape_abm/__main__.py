@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from escape_abm import report
-from escape_abm.identity import Experiment, identify
-from escape_abm.parameters import InputError
-from escape_abm.parameters import check as check_section
-from escape_abm.results import PROVENANCE, Run, damage, digest, read_provenance, what_changed
-from escape_abm.runs import RUN_COLUMNS, load, read_record
-from escape_abm.settings import Settings
-from escape_abm.sweep import load_task
+from escape_abm.inputs.checks import InputError
+from escape_abm.inputs.checks import check as check_section
+from escape_abm.inputs.settings import Settings
+from escape_abm.runs import terminal
+from escape_abm.runs.fingerprint import Experiment, identify
+from escape_abm.runs.jobs import load_task
+from escape_abm.runs.run_folder import PROVENANCE, Run, damage, digest, read_provenance, what_changed
+from escape_abm.runs.stored import RUN_COLUMNS, load, read_record
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "experiments"
 
@@ -51,8 +51,8 @@ def check(path: Path) -> int:
                 faults.append(f"{sweep}: {name} is missing or not what was written; the sweep's command makes it anew")
     faults += [f"{folder}: was begun and is not finished" for folder in begun]
     for fault in faults:
-        report.say(fault)
-    report.say(f"{len(finished)} finished runs and {len(sweeps)} sweeps looked at, {len(faults)} faults")
+        terminal.say(fault)
+    terminal.say(f"{len(finished)} finished runs and {len(sweeps)} sweeps looked at, {len(faults)} faults")
     return 1 if faults else 0
 
 
@@ -64,14 +64,14 @@ def verify(path: Path, sample: int, seed: int | None) -> int:
     rng = np.random.default_rng(seed)
     chosen = [finished[i] for i in sorted(rng.choice(len(finished), min(sample, len(finished)), replace=False))]
     wrong = 0
-    with report.progress("runs again", len(chosen)) as advance:
+    with terminal.progress("runs again", len(chosen)) as advance:
         for folder in chosen:
             faults = _again(folder)
             wrong += bool(faults)
             for fault in faults:
-                report.say(f"{folder}: {fault}")
+                terminal.say(f"{folder}: {fault}")
             advance(1)
-    report.say(f"{len(chosen) - wrong} of {len(chosen)} runs came out the same, byte for byte")
+    terminal.say(f"{len(chosen) - wrong} of {len(chosen)} runs came out the same, byte for byte")
     return 1 if wrong else 0
 
 
@@ -119,7 +119,7 @@ def main(words: list[str] | None = None) -> int:
             return check(asked.path)
         if asked.verb == "verify":
             return verify(asked.path, asked.sample, asked.seed)
-        report.say(listed(load(asked.path).runs))
+        terminal.say(listed(load(asked.path).runs))
     except InputError as error:
         sys.stderr.write(f"{error}\n")
         return 2

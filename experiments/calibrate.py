@@ -11,22 +11,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from escape_abm.config import launch
+from escape_abm.interface.launch import launch
 
 if TYPE_CHECKING:
-    from escape_abm.results import Run
-    from escape_abm.settings import Settings
+    from escape_abm.inputs.settings import Settings
+    from escape_abm.runs.run_folder import Run
 
 
 def calibrate(settings: Settings, run: Run) -> None:
     """Find, draw, write, and say where it is."""
     # Imported here so that --help and shell completion answer at once.
-    from escape_abm import report
+    from escape_abm.runs import terminal
 
     if not run.finished:
         find(settings, run)
     if not run.quiet:
-        report.where(
+        terminal.where(
             run.folder,
             ("figures/parameters.png", "first: what was learnt of each parameter"),
             ("figures/left_out.png", "each trial, predicted from the others"),
@@ -37,30 +37,31 @@ def calibrate(settings: Settings, run: Run) -> None:
 
 def find(settings: Settings, run: Run) -> None:
     """Run the waves, sample the posterior, leave each trial out in turn, write."""
-    from escape_abm import calibration, report
+    from escape_abm.evidence import calibration
+    from escape_abm.runs import terminal
 
-    trials = trials_of(settings)
+    judges = trials_of(settings)
     assert settings.calibration is not None
     how = settings.calibration
     with run.progress("runs of all trials", sum(how.waves) + how.confirmed) as advance:
-        found = calibration.calibrate(settings, trials, run.kept, advance)
-    with run.progress("trials left out", len(trials)) as advance:
+        found = calibration.calibrate(settings, judges, run.kept, advance)
+    with run.progress("trials left out", len(judges)) as advance:
         left_out = calibration.leave_one_out(settings, found, advance)
     parameters, predicted = found.parameters(), found.predicted()
     pictures = {}
     if run.pictures:
-        from escape_abm import figures, fit_figures, trial_figures
+        from escape_abm.figures import fits, style, trials
 
-        labels = {name: trial.trial.label for name, trial in trials.items()}
+        labels = {name: trial.trial.label for name, trial in judges.items()}
         pictures = {
-            "parameters": fit_figures.prior_and_posterior(found.marginals()),
-            "pairs": fit_figures.pairs(found),
-            "predicted": trial_figures.forest(predicted, labels),
-            "left_out": trial_figures.forest(left_out, labels),
-            "emulator": fit_figures.emulated(found.checked()),
+            "parameters": fits.prior_and_posterior(found.marginals()),
+            "pairs": fits.pairs(found),
+            "predicted": trials.forest(predicted, labels),
+            "left_out": trials.forest(left_out, labels),
+            "emulator": fits.emulated(found.checked()),
         }
         for figure, _ in pictures.values():
-            figures.stamp(figure, report.about(settings, f"{len(found.x)} runs of {len(trials)} trials"))
+            style.stamp(figure, terminal.about(settings, f"{len(found.x)} runs of {len(judges)} trials"))
     tables = {
         "parameters.csv": parameters,
         "predicted.csv": predicted,
@@ -71,7 +72,7 @@ def find(settings: Settings, run: Run) -> None:
     choices = {f"conf/{name}": partial(_write, text=text) for name, text in found.as_choices(settings).items()}
     run.write(tables, pictures, choices)
     if not run.quiet:
-        report.show_fit(parameters, predicted, left_out, found.mixing())
+        terminal.show_fit(parameters, predicted, left_out, found.mixing())
 
 
 def _write(path: Path, text: str) -> None:
@@ -80,7 +81,7 @@ def _write(path: Path, text: str) -> None:
 
 def trials_of(settings: Settings) -> dict[str, Settings]:
     """The settings of every trial that judges, with the biology and clinic of this run."""
-    from escape_abm.config import compose
+    from escape_abm.interface.composition import compose
 
     assert settings.calibration is not None
     change = {"biology": settings.biology, "clinic": settings.clinic}
@@ -90,8 +91,8 @@ def trials_of(settings: Settings) -> dict[str, Settings]:
 
 def check(settings: Settings) -> None:
     """Whether there is something to find, by figures that there are."""
-    from escape_abm.parameters import InputError
-    from escape_abm.targets import free_parameters
+    from escape_abm.evidence.targets import free_parameters
+    from escape_abm.inputs.checks import InputError
 
     if settings.calibration is None:
         raise InputError("calibration: is missing; run this experiment with its own configuration")

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from escape_abm.config import launch
+from escape_abm.interface.launch import launch
 
 if TYPE_CHECKING:
-    from escape_abm.results import Run
-    from escape_abm.settings import Settings
+    from escape_abm.inputs.settings import Settings
+    from escape_abm.runs.run_folder import Run
 
 
 def compare(settings: Settings, run: Run) -> None:
@@ -20,14 +20,14 @@ def compare(settings: Settings, run: Run) -> None:
     result = run.trial(f"patients x {arms} product{'s' if arms > 1 else ''}")
     pictures = {}
     if run.pictures:
-        from escape_abm.notebook import Plots
+        from escape_abm.runs.notebook import Plots
 
         pictures = Plots(settings, result).by_file()
     run.write(result.files(), pictures)
     if not run.quiet:
-        from escape_abm import report
+        from escape_abm.runs import terminal
 
-        report.show(result, settings, run.folder)
+        terminal.show(result, settings, run.folder)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from escape_abm.config import launch
+from escape_abm.interface.launch import launch
 
 if TYPE_CHECKING:
-    from escape_abm.results import Run
-    from escape_abm.settings import Settings
+    from escape_abm.inputs.settings import Settings
+    from escape_abm.runs.run_folder import Run
 
 RATES, SIZES = (0.04, 0.08, 0.16, 0.24), (10, 20, 50, 100, 200)  # antigen-negative relapse; responders
 
@@ -19,28 +19,29 @@ RATES, SIZES = (0.04, 0.08, 0.16, 0.24), (10, 20, 50, 100, 200)  # antigen-negat
 def counterfactual(settings: Settings, run: Run) -> None:
     """Run, tabulate, draw, write, and say where it is."""
     # Imported here so that --help and shell completion answer at once.
-    from escape_abm import analysis, report
+    from escape_abm.runs import terminal
+    from escape_abm.trials import estimates
 
     first = settings.product.name
     result = run.trial(f"patients x {len(settings.arms)} products")
     labels = {arm.name: arm.label for arm in settings.arms}
-    table = analysis.prevented(result.patients, first)
+    table = estimates.prevented(result.patients, first)
     tables = {
         "prevented.csv": table,
-        "tell_apart.csv": analysis.tell_apart(result.patients, first),
-        "small_trials.csv": analysis.small_trials(RATES, SIZES),
+        "tell_apart.csv": estimates.tell_apart(result.patients, first),
+        "small_trials.csv": estimates.small_trials(RATES, SIZES),
         **result.files(),
     }
     pictures = {}
     if run.pictures and table["relapses"].gt(0).any():
-        from escape_abm import figures, trial_figures
+        from escape_abm.figures import style, trials
 
-        pictures = {"prevented": trial_figures.prevented(table, labels, first)}
-        figures.stamp(pictures["prevented"][0], report.about(settings))
+        pictures = {"prevented": trials.prevented(table, labels, first)}
+        style.stamp(pictures["prevented"][0], terminal.about(settings))
     run.write(tables, pictures)
     if not run.quiet:
-        report.show_prevented(table, labels, first)
-        report.where(
+        terminal.show_prevented(table, labels, first)
+        terminal.where(
             run.folder,
             ("figures/prevented.png", "first: relapses that another product would have prevented"),
             ("prevented.csv", "the same, by kind of relapse"),

@@ -18,15 +18,16 @@ OWN = ("figure", "into", "small", "workers")
 def main(words: list[str]) -> None:
     """Draw what is asked for, and say where it is."""
     # Imported here so that --help answers at once.
-    from escape_abm import gallery, report, usage
-    from escape_abm.config import read
-    from escape_abm.parameters import InputError
+    from escape_abm.inputs.checks import InputError
+    from escape_abm.interface import catalogue, command_line
+    from escape_abm.interface.composition import read
+    from escape_abm.runs import terminal
 
     try:
         searched = []
         if "--config-dir" in words:
             at = words.index("--config-dir")
-            searched = [usage.searched("".join(words[at + 1 : at + 2]))]
+            searched = [command_line.searched("".join(words[at + 1 : at + 2]))]
             words = words[:at] + words[at + 2 :]
         own = [word for word in words if word.partition("=")[0] in OWN]
         others = [word for word in words if word not in own]
@@ -35,15 +36,15 @@ def main(words: list[str]) -> None:
         if chosen == "all" and others:
             raise InputError(f"{' '.join(others)}: of which figure? Write figure=NAME too")
         if chosen == "all":
-            wanted = {name: gallery.figure_config(name) for name in gallery.names()}
+            wanted = {name: catalogue.figure_config(name) for name in catalogue.names()}
         else:
-            wanted = {chosen: gallery.checked(chosen, asked["figure"])}
+            wanted = {chosen: catalogue.checked(chosen, asked["figure"])}
             if others and not wanted[chosen].run:
                 raise InputError(f"{' '.join(others)}: figure={chosen} is not drawn from a run")
         into, words = Path(asked["into"]), [*others, *searched]
-        room = gallery.Gallery(into, small=bool(asked["small"]), workers=asked["workers"], words=words)
+        room = catalogue.Gallery(into, small=bool(asked["small"]), workers=asked["workers"], words=words)
         for name, config in wanted.items():
-            report.say(f"{name}: {room.draw(name, config)}")
+            terminal.say(f"{name}: {room.draw(name, config)}")
     except InputError as error:
         raise SystemExit(str(error)) from None
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from escape_abm.config import launch
+from escape_abm.interface.launch import launch
 
 if TYPE_CHECKING:
-    from escape_abm.results import Run
-    from escape_abm.settings import Settings
+    from escape_abm.inputs.settings import Settings
+    from escape_abm.runs.run_folder import Run
 
 FRAMES, FRAMES_PER_SECOND = 100, 10
 STILLS = (0, 7, 28)  # days; and the last
@@ -20,12 +20,12 @@ STILLS = (0, 7, 28)  # days; and the last
 def watch(settings: Settings, run: Run) -> None:
     """Run the patient under each product side by side, and draw."""
     # Imported here so that --help and shell completion answer at once.
-    from escape_abm import report
+    from escape_abm.runs import terminal
 
     if not run.finished:
         film(settings, run)
     if not run.quiet:
-        report.where(
+        terminal.where(
             run.folder,
             ("figures/marrow.gif", "first: the film"),
             ("figures", "stills"),
@@ -35,14 +35,13 @@ def watch(settings: Settings, run: Run) -> None:
 
 def film(settings: Settings, run: Run) -> None:
     """Run, draw and write."""
-    from escape_abm import micrograph, report
-    from escape_abm.bedside import Bedside
+    from escape_abm.figures import marrow
+    from escape_abm.patient.marrow_model import Bedside
+    from escape_abm.runs import terminal
 
     models = [Bedside(settings.model_copy(update={"product": arm}), settings.patient) for arm in settings.arms]
-    film = micrograph.Film(
-        models, settings.follow_up_days, report.about(settings, f"virtual patient {settings.patient}")
-    )
-    with report.progress("days", settings.follow_up_days + 1) as advance:
+    film = marrow.Film(models, settings.follow_up_days, terminal.about(settings, f"virtual patient {settings.patient}"))
+    with terminal.progress("days", settings.follow_up_days + 1) as advance:
         for _ in film.days(FRAMES, STILLS):
             advance(1)
     others = {"figures/marrow.gif": lambda path: film.write(path, FRAMES_PER_SECOND)}

@@ -7,22 +7,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from escape_abm.config import launch
+from escape_abm.interface.launch import launch
 
 if TYPE_CHECKING:
-    from escape_abm.results import Run
-    from escape_abm.settings import Settings
+    from escape_abm.inputs.settings import Settings
+    from escape_abm.runs.run_folder import Run
 
 
 def decide(settings: Settings, run: Run) -> None:
     """Find, draw, write, and say where it is."""
     # Imported here so that --help and shell completion answer at once.
-    from escape_abm import report
+    from escape_abm.runs import terminal
 
     if not run.finished:
         find(settings, run)
     if not run.quiet:
-        report.where(
+        terminal.where(
             run.folder,
             ("figures/sensitivity.png", "first: which parameter decides which relapse"),
             ("figures/tornado.png", "how far, and in which direction"),
@@ -32,7 +32,8 @@ def decide(settings: Settings, run: Run) -> None:
 
 def find(settings: Settings, run: Run) -> None:
     """Run, find the indices, write."""
-    from escape_abm import report, sensitivity
+    from escape_abm.evidence import sensitivity
+    from escape_abm.runs import terminal
 
     assert settings.calibration is not None
     runs = sum(settings.calibration.waves)
@@ -40,22 +41,22 @@ def find(settings: Settings, run: Run) -> None:
         table = sensitivity.sensitivity(settings, run.kept, advance)
     pictures = {}
     if run.pictures:
-        from escape_abm import figures, fit_figures
+        from escape_abm.figures import fits, style
 
         labels = {arm.name: arm.label for arm in settings.arms}
         pictures = {
-            "sensitivity": fit_figures.indices(table, labels),
-            "tornado": fit_figures.tornado(table, settings.product.name, labels),
+            "sensitivity": fits.indices(table, labels),
+            "tornado": fits.tornado(table, settings.product.name, labels),
         }
         for figure, _ in pictures.values():
-            figures.stamp(figure, report.about(settings, f"{runs} runs of {settings.calibration.patients} patients"))
+            style.stamp(figure, terminal.about(settings, f"{runs} runs of {settings.calibration.patients} patients"))
     run.write({"sensitivity.csv": table}, pictures)
 
 
 def check(settings: Settings) -> None:
     """Whether there are parameters to vary."""
-    from escape_abm.parameters import InputError
-    from escape_abm.targets import free_parameters
+    from escape_abm.evidence.targets import free_parameters
+    from escape_abm.inputs.checks import InputError
 
     if settings.calibration is None:
         raise InputError("calibration: is missing; run this experiment with its own configuration")

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from escape_abm.config import launch
+from escape_abm.interface.launch import launch
 
 if TYPE_CHECKING:
-    from escape_abm.results import Run
-    from escape_abm.settings import Settings
+    from escape_abm.inputs.settings import Settings
+    from escape_abm.runs.run_folder import Run
 
 
 def theory(settings: Settings, run: Run) -> None:
@@ -20,18 +20,19 @@ def theory(settings: Settings, run: Run) -> None:
     import numpy as np
     import pandas as pd
 
-    from escape_abm import branching, report
+    from escape_abm.evidence import theory
+    from escape_abm.runs import terminal
 
     if not run.finished:
         tables, rng = [], np.random.default_rng(settings.seed)
-        with run.progress("curves", branching.CURVES) as advance:
-            for table in branching.laws(settings.biology, settings.engine, settings.cohort.size, rng):
+        with run.progress("curves", theory.CURVES) as advance:
+            for table in theory.laws(settings.biology, settings.engine, settings.cohort.size, rng):
                 tables.append(table)
                 if advance is not None:
                     advance(1)
         run.write({"theory.csv": pd.concat(tables, ignore_index=True)}, {})
     if not run.quiet:
-        report.where(run.folder, ("theory.csv", "each law beside the simulator"))
+        terminal.where(run.folder, ("theory.csv", "each law beside the simulator"))
 
 
 if __name__ == "__main__":

@@ -10,11 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from escape_abm.config import launch
+from escape_abm.interface.launch import launch
 
 if TYPE_CHECKING:
-    from escape_abm.results import Run
-    from escape_abm.settings import Settings
+    from escape_abm.inputs.settings import Settings
+    from escape_abm.runs.run_folder import Run
 
 CURVES = (
     "overall_survival",
@@ -40,7 +40,8 @@ def beside(settings: Settings, run: Run) -> None:
     # Imported here so that --help and shell completion answer at once.
     import numpy as np
 
-    from escape_abm import comparison, report
+    from escape_abm.runs import terminal
+    from escape_abm.trials import comparison
 
     trial = settings.trial
     result = run.trial(f"virtual patients of {trial.name}")
@@ -49,29 +50,29 @@ def beside(settings: Settings, run: Run) -> None:
     table = comparison.compare(result.patients, trial, rng, unexplained)
     pictures = {}
     if run.pictures:
-        from escape_abm import figures, trial_figures
+        from escape_abm.figures import style, trials
 
         lines = comparison.curves(result.patients, trial, CURVES, rng, unexplained)
-        pictures["curves"] = trial_figures.trial_curves(lines, trial.published, trial.label)
+        pictures["curves"] = trials.trial_curves(lines, trial.published, trial.label)
         if table["inside"].notna().any():
-            pictures["forest"] = trial_figures.forest(table, {trial.name: trial.label})
+            pictures["forest"] = trials.forest(table, {trial.name: trial.label})
         for figure, _ in pictures.values():
-            figures.stamp(figure, report.about(settings))
+            style.stamp(figure, terminal.about(settings))
     run.write({"comparison.csv": table, **result.files()}, pictures)
     if not run.quiet:
-        report.show_comparison(table, trial.label)
+        terminal.show_comparison(table, trial.label)
         _warn_of_few([settings])
-        report.where(run.folder, *LOOKS)
+        terminal.where(run.folder, *LOOKS)
 
 
 def _warn_of_few(runs: list[Settings]) -> None:
     """Say for which trials there are too few virtual patients for predictive intervals to be as wide as they should."""
-    from escape_abm import report
+    from escape_abm.runs import terminal
 
     few = [s for s in runs if s.cohort.size < _enough(s)]
     if few:
         names = ", ".join(dict.fromkeys(f"{s.trial.name} ({s.cohort.size} for {s.trial.size})" for s in few))
-        report.warn(
+        terminal.warn(
             f"Intervals are too narrow: fewer virtual patients than {ENOUGH} times those of the trial: {names}. "
             f"cohort.size={max(_enough(s) for s in few)} is enough"
         )
@@ -90,9 +91,9 @@ def check(settings: Settings) -> None:
 
 @cache  # a sweep over seeds asks the same many times
 def _check(plain: str, analysed: str) -> None:
-    from escape_abm.comparison import chosen
-    from escape_abm.settings import Settings
-    from escape_abm.trial import as_table, run_patient
+    from escape_abm.inputs.settings import Settings
+    from escape_abm.trials.comparison import chosen
+    from escape_abm.trials.virtual_trial import as_table, run_patient
 
     settings = Settings.model_validate_json(plain)
     rows, _ = run_patient(0, settings)
@@ -104,19 +105,22 @@ def gather(folder: Path, jobs: list[tuple[Settings, Path]]) -> None:
     """One table and one figure of all trials of a sweep."""
     import pandas as pd
 
-    from escape_abm import figures, report, results, trial_figures
+    from escape_abm.figures import style, trials
+    from escape_abm.runs import run_folder, terminal
 
     table = pd.concat([pd.read_csv(place / "comparison.csv") for _, place in jobs], ignore_index=True)
     table["inside"] = table["inside"].astype("boolean")
-    forest = trial_figures.forest(table, {s.trial.name: s.trial.label for s, _ in jobs})
+    forest = trials.forest(table, {s.trial.name: s.trial.label for s, _ in jobs})
     first = jobs[0][0]
-    trials = first.trial.model_copy(update={"label": f"{len(jobs)} trials"})
-    about = report.about(first.model_copy(update={"trial": trials}), f"{first.cohort.size} virtual patients of each")
-    figures.stamp(forest[0], about)
-    results.write_tables(folder, {"comparison.csv": table}, {"forest": forest})
-    report.show_inside(table)
+    together = first.trial.model_copy(update={"label": f"{len(jobs)} trials"})
+    about = terminal.about(
+        first.model_copy(update={"trial": together}), f"{first.cohort.size} virtual patients of each"
+    )
+    style.stamp(forest[0], about)
+    run_folder.write_tables(folder, {"comparison.csv": table}, {"forest": forest})
+    terminal.show_inside(table)
     _warn_of_few([settings for settings, _ in jobs])
-    report.where(folder, *LOOKS)
+    terminal.where(folder, *LOOKS)
 
 
 if __name__ == "__main__":

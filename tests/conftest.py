@@ -12,11 +12,11 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from escape_abm import compose
-from escape_abm.clinic import Clinic
-from escape_abm.cohort import Patient, sample_patient
-from escape_abm.products import Product
-from escape_abm.regimen import Regimen
-from escape_abm.settings import Settings
+from escape_abm.inputs.clinic import Clinic
+from escape_abm.inputs.cohort import Patient, sample_patient
+from escape_abm.inputs.products import Product
+from escape_abm.inputs.regimen import Regimen
+from escape_abm.inputs.settings import Settings
 
 SLOWEST_FIRST = (
     "test_engines", "test_sweeps", "test_verification", "test_events", "test_tick", "test_trial", "test_calibration",

@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 from scipy import integrate, stats
 from scipy.special import expit
 
-from escape_abm import calibration, run_trial
-from escape_abm.analysis import Reading, among_draws, contrast, read
-from escape_abm.calibration import sample_posterior
-from escape_abm.config import compose
-from escape_abm.emulator import Emulator, features, fit_emulator
-from escape_abm.parameters import InputError, replace
-from escape_abm.sensitivity import indices
-from escape_abm.settings import Settings, make_settings
-from escape_abm.targets import FAMILIES, Data, Free, design, free_parameters, log_likelihood, targets_of
+from escape_abm import run_trial
+from escape_abm.evidence import calibration
+from escape_abm.evidence.emulator import Emulator, features, fit_emulator
+from escape_abm.evidence.posterior import sample_posterior
+from escape_abm.evidence.sensitivity import indices
+from escape_abm.evidence.targets import FAMILIES, Data, Free, design, free_parameters, log_likelihood, targets_of
+from escape_abm.inputs.checks import InputError
+from escape_abm.inputs.rows import replace
+from escape_abm.inputs.settings import Settings, make_settings
+from escape_abm.interface.composition import compose
+from escape_abm.trials.estimates import Reading, among_draws, contrast, read
 
 Floats = NDArray[np.float64]
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from escape_abm.cohort import AGENTS, COURSE, LEUKAEMIA, READOUT, TRAITS, Cohort, sample_patient, stream
-from escape_abm.parameters import Biology, InputError, check
+from escape_abm.inputs.biology import Biology
+from escape_abm.inputs.checks import InputError, check
+from escape_abm.inputs.cohort import AGENTS, COURSE, LEUKAEMIA, READOUT, TRAITS, Cohort, sample_patient, stream
 
 FALSE_ALARM = 1e-4  # of each statistical check below
 

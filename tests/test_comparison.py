@@ -13,11 +13,12 @@ import pytest
 from scipy import stats
 
 from escape_abm import compose, run_trial
-from escape_abm.analysis import pairs_to_tell_apart, prevented, read, readings, small_trials, tell_apart
-from escape_abm.comparison import COLUMNS, as_followed, chosen, compare, interval, resample, weighted
-from escape_abm.parameters import InputError
-from escape_abm.settings import DAYS_PER_MONTH, FollowUp, Published, Trial
-from escape_abm.survival import chance_of_none, patients_to_see_one, patients_to_tell_apart, proportion
+from escape_abm.inputs.checks import InputError
+from escape_abm.inputs.settings import DAYS_PER_MONTH
+from escape_abm.inputs.trial import FollowUp, Published, Trial
+from escape_abm.trials.comparison import COLUMNS, as_followed, chosen, compare, interval, resample, weighted
+from escape_abm.trials.estimates import pairs_to_tell_apart, prevented, read, readings, small_trials, tell_apart
+from escape_abm.trials.survival import chance_of_none, patients_to_see_one, patients_to_tell_apart, proportion
 from tests.test_verification import FALSE_ALARM
 
 ROOT = Path(__file__).parents[1]

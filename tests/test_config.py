@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from escape_abm.config import compose, conf_dir, launch
-from escape_abm.parameters import InputError
-from escape_abm.settings import Settings
+from escape_abm.inputs.checks import InputError
+from escape_abm.inputs.settings import Settings
+from escape_abm.interface.composition import compose, conf_dir
+from escape_abm.interface.launch import launch
 from tests.test_parameters import ROWS
 
 GROUPS = sorted(p.name for p in Path(conf_dir()).iterdir() if p.is_dir() and p.name != "figure")  # no settings

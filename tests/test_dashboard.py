@@ -22,8 +22,9 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from escape_abm import choices, compose, parameter_rows
-from escape_abm.figures import BLUE, GREEN
+from escape_abm import compose, parameter_rows
+from escape_abm.figures.style import BLUE, GREEN
+from escape_abm.interface import dashboard_choices
 from tests import browser, test_start
 
 start = test_start.start  # start.py in an empty project
@@ -35,7 +36,7 @@ def dashboard() -> ModuleType:
     """The module; skipped where its extra is not installed."""
     with warnings.catch_warnings(action="ignore"):
         pytest.importorskip("solara", reason="the dashboard is not installed: python3 start.py setup dashboard")
-        from escape_abm import dashboard
+        from escape_abm.interface import dashboard
 
         return dashboard
 
@@ -45,8 +46,8 @@ def dashboard() -> ModuleType:
 
 def test_sliders_have_the_limits_of_the_rows() -> None:
     rows = {row.path: row for row in parameter_rows()}
-    assert set(choices.dials()) == set(choices.SLIDERS)
-    for path, dial in choices.dials().items():
+    assert set(dashboard_choices.dials()) == set(dashboard_choices.SLIDERS)
+    for path, dial in dashboard_choices.dials().items():
         row = rows[path]
         assert 10**dial.low == pytest.approx(row.plausible[0])
         assert 10**dial.high == pytest.approx(min(row.plausible[1], row.allowed[1] / dial.fold))
@@ -57,26 +58,26 @@ def test_sliders_have_the_limits_of_the_rows() -> None:
 
 
 def test_controls_start_where_the_configuration_does() -> None:
-    film, model = compose([], "marrow"), choices.WatchedPatient()
+    film, model = compose([], "marrow"), dashboard_choices.WatchedPatient()
     assert model.settings == film.model_copy(update={"follow_up_months": 12.0}).sampled()
     for row in parameter_rows(film.biology):
-        if row.path in choices.dials():
-            dial = choices.dials()[row.path]
+        if row.path in dashboard_choices.dials():
+            dial = dashboard_choices.dials()[row.path]
             assert dial.in_sample(dial.value(dial.start)) == pytest.approx(row.value, rel=1e-12)
             assert (dial.fold == 1) == ("last_hit" not in row.path)
 
 
 def test_labels_say_value_and_unit() -> None:
-    dial = choices.dials()[KILL]
+    dial = dashboard_choices.dials()[KILL]
     assert dial.label(dial.start) == "CAR T: largest kill hazard of one target, 2.9/d"
     assert dial.label(dial.low) == "CAR T: largest kill hazard of one target, 0.5/d"
-    dial = choices.dials()[LOSS]
+    dial = dashboard_choices.dials()[LOSS]
     assert dial.label(dial.start).endswith("2.6e-08/division (in the sample 0.01)")
 
 
 def test_every_product_can_be_chosen() -> None:
-    for label, name in choices.products().items():
-        model = choices.WatchedPatient(product=label)
+    for label, name in dashboard_choices.products().items():
+        model = dashboard_choices.WatchedPatient(product=label)
         assert model.settings.product.name == model.all_settings.product.name == name
 
 
@@ -84,8 +85,8 @@ def test_every_product_can_be_chosen() -> None:
 
 
 def test_a_slider_moves_the_sample_and_the_whole_patient() -> None:
-    usual = choices.WatchedPatient()
-    model = choices.WatchedPatient(**{KILL: math.log10(0.5), LOSS: math.log10(2.6e-7), "product": "Tandem"})
+    usual = dashboard_choices.WatchedPatient()
+    model = dashboard_choices.WatchedPatient(**{KILL: math.log10(0.5), LOSS: math.log10(2.6e-7), "product": "Tandem"})
     for settings in (model.settings, model.all_settings):
         assert settings.biology.killing.kill_per_day == 0.5
         assert settings.product.label == "Tandem"
@@ -96,7 +97,7 @@ def test_a_slider_moves_the_sample_and_the_whole_patient() -> None:
 
 
 def test_made_again_it_is_the_same_run() -> None:
-    one, two, other = (choices.WatchedPatient(patient=i) for i in (1, 1, 2))
+    one, two, other = (dashboard_choices.WatchedPatient(patient=i) for i in (1, 1, 2))
     for model in (one, two, other):
         for _ in range(4):
             model.step()
@@ -107,7 +108,7 @@ def test_made_again_it_is_the_same_run() -> None:
 
 
 def test_it_tells_how_it_ends() -> None:
-    model = choices.WatchedPatient(**{"biology.car_t.effector_death_per_day": 0.0})
+    model = dashboard_choices.WatchedPatient(**{"biology.car_t.effector_death_per_day": 0.0})
     assert re.fullmatch(r"day 0: disease, \d+ % blasts", model.told())
     while model.running:
         model.step()
@@ -164,7 +165,7 @@ def told(event, of):
         sys.stderr.write(f"LOOKS UP {of[0]}\\n")
 sys.addaudithook(told)
 sys.argv[1:] = ["--port", "0"]
-runpy.run_module("escape_abm.dashboard", run_name="__main__", alter_sys=True)
+runpy.run_module("escape_abm.interface.dashboard", run_name="__main__", alter_sys=True)
 """
 
 
@@ -276,8 +277,8 @@ def test_start_installs_the_dashboard_when_asked(start: ModuleType) -> None:
     start.calls.clear()
     assert start.main(["dashboard", "--port", "9000"]) == 7
     assert any(".[dev,dashboard]" in call for call in start.calls)
-    assert start.calls[-1] == (start.tool("python"), "-m", "escape_abm.dashboard", "--port", "9000")
+    assert start.calls[-1] == (start.tool("python"), "-m", "escape_abm.interface.dashboard", "--port", "9000")
     start.calls.clear()
     assert start.main(["dashboard"]) == 7
-    assert start.calls == [(start.tool("python"), "-m", "escape_abm.dashboard")]
+    assert start.calls == [(start.tool("python"), "-m", "escape_abm.interface.dashboard")]
     assert start.main(["setup", "dashboard"]) == 0

@@ -14,12 +14,12 @@ import yaml
 import escape_abm
 from docs import make_tables, make_validation, make_verification
 from docs.make_tables import CONF, GROUPS, opening_comment
-from escape_abm.comparison import COLUMNS
-from escape_abm.config import compose
-from escape_abm.parameters import replace
-from escape_abm.sensitivity import COLUMNS as INDICES
-from escape_abm.settings import COMPARED
-from escape_abm.survival import Difference, Estimate
+from escape_abm.evidence.sensitivity import COLUMNS as INDICES
+from escape_abm.inputs.rows import replace
+from escape_abm.inputs.trial import COMPARED
+from escape_abm.interface.composition import compose
+from escape_abm.trials.comparison import COLUMNS
+from escape_abm.trials.survival import Difference, Estimate
 from tests import test_verification as laws
 
 ROOT = Path(__file__).parents[1]

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from escape_abm.clinic import Clinic
-from escape_abm.cohort import Cohort, sample_patient
-from escape_abm.endpoints import patient_row, relapse_kind, relapse_phenotype
-from escape_abm.parameters import Biology
-from escape_abm.products import Product, car_classes
-from escape_abm.regimen import Transplant
-from escape_abm.simulation import Stop, Trajectory
-from escape_abm.states import Alphabet, State, alphabet_of, founder, lose_antigen
+from escape_abm.inputs.biology import Biology
+from escape_abm.inputs.clinic import Clinic
+from escape_abm.inputs.cohort import Cohort, sample_patient
+from escape_abm.inputs.products import Product, car_classes
+from escape_abm.inputs.regimen import Transplant
+from escape_abm.law.states import Alphabet, State, alphabet_of, founder, lose_antigen
+from escape_abm.patient.course import Stop, Trajectory
+from escape_abm.patient.endpoints import patient_row, relapse_kind, relapse_phenotype
 
 BIOLOGY = Biology()
 LETTERS: Alphabet = alphabet_of(BIOLOGY)

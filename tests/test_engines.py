@@ -20,17 +20,30 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from escape_abm import compose, counts, exact, law
-from escape_abm.cells import CarTCell, CellModel, LeukaemicCell, NormalBCell
-from escape_abm.cohort import sample_patient
-from escape_abm.engines import Advance
-from escape_abm.law import CAR_T_PHENOTYPES, Rates
-from escape_abm.marrow import MarrowGrid
-from escape_abm.parameters import Antigen, Biology, CarT, Host, Killing, Leukaemia, rescale, route_names
-from escape_abm.products import Product, car_classes
-from escape_abm.settings import Settings, Space
-from escape_abm.simulation import Trajectory, simulate
-from escape_abm.states import B_LINEAGE, MYELOID, PER_DAY, PER_DIVISION, SANCTUARY, Alphabet, State, alphabet_of
+from escape_abm import compose
+from escape_abm.engines import counts
+from escape_abm.engines.cells import CarTCell, CellModel, LeukaemicCell, NormalBCell
+from escape_abm.engines.engine import Advance
+from escape_abm.engines.grid import MarrowGrid
+from escape_abm.inputs.biology import Antigen, Biology, CarT, Host, Killing, Leukaemia, route_names
+from escape_abm.inputs.cohort import sample_patient
+from escape_abm.inputs.products import Product, car_classes
+from escape_abm.inputs.rows import rescale
+from escape_abm.inputs.settings import Settings, Space
+from escape_abm.law import exact
+from escape_abm.law.rates import Rates, make_rates
+from escape_abm.law.states import (
+    B_LINEAGE,
+    CAR_T_PHENOTYPES,
+    MYELOID,
+    PER_DAY,
+    PER_DIVISION,
+    SANCTUARY,
+    Alphabet,
+    State,
+    alphabet_of,
+)
+from escape_abm.patient.course import Trajectory, simulate
 from tests.test_verification import FALSE_ALARM
 
 Counts = NDArray[np.int64]
@@ -56,7 +69,7 @@ def make_engine(name: str, biology: Biology, what: Product, seed: int, space: Sp
 
 def make_model(name: str, biology: Biology, what: Product, seed: int, space: Space | None = None) -> CellModel:
     letters, classes = alphabet_of(biology), car_classes(what, biology.antigens)
-    rates = law.make_rates(biology, classes, infused=True)
+    rates = make_rates(biology, classes, infused=True)
     if name == "cells":
         return CellModel(letters, classes, rates, rng=seed)
     sites = min(2500, round(biology.leukaemia.carrying_capacity_cells))
@@ -193,7 +206,7 @@ def once(name: str, biology: Biology, what: str = "cotransduced", days: float = 
     """Numbers before and after a run of some fifteen hundred cells, and the engine."""
     treatment = product(what)
     letters, classes = alphabet_of(biology), car_classes(treatment, biology.antigens)
-    rates = law.make_rates(biology, classes, infused=True)
+    rates = make_rates(biology, classes, infused=True)
     before = start(biology, treatment, 1000, 450, 50)  # no half of the grid is too small for them
     engine = make_engine(name, biology, treatment, seed, Space(sanctuary_sites_fraction=0.5))  # half of them are there
     return before, run(engine, rates, letters, *before, days), engine
@@ -233,7 +246,7 @@ def test_classes_of_car_t_cells_never_mix(name: str) -> None:
     letters, classes = alphabet_of(biology), car_classes(treatment, biology.antigens)
     cells, car_t, b_cells = start(biology, treatment, 1500, 450, 50)
     car_t[1] = 0
-    rates = law.make_rates(biology, classes, infused=True)
+    rates = make_rates(biology, classes, infused=True)
     _, after, _ = run(make_engine(name, biology, treatment, 1), rates, letters, cells, car_t, b_cells, 3.0)
     assert not after[1].any()
     assert after[0].any()
@@ -324,7 +337,7 @@ def lines(name: str, birth: float) -> Counts:
         routes_off=route_names(Biology().antigens),
     )
     letters, what = alphabet_of(biology), product("tandem")
-    rates, none = law.make_rates(biology), np.zeros((0, 3), dtype=np.int64)
+    rates, none = make_rates(biology), np.zeros((0, 3), dtype=np.int64)
     one = np.zeros(len(letters), dtype=np.int64)
     one[0] = 1
     engine = make_engine(name, biology, what, seed=3)
@@ -366,7 +379,7 @@ def sample(name: str, what: str, cells: int, days: float, runs: int) -> tuple[tu
     """Groups (columns) at the end of so many runs (rows) of an engine."""
     biology, treatment = busy(2 * cells), product(what)
     letters, classes = alphabet_of(biology), car_classes(treatment, biology.antigens)
-    rates = law.make_rates(biology, classes, infused=True)._replace(rejection=np.full(len(classes), 0.1))
+    rates = make_rates(biology, classes, infused=True)._replace(rejection=np.full(len(classes), 0.1))
     begin = start(biology, treatment, cells, cells // 2, cells // 5)
     rows = []
     for i in range(runs):
@@ -533,7 +546,7 @@ def one_tick(name: str, setting: Setting, wrong: str = "") -> tuple[tuple[str, .
     closed = tuple(r for r in route_names(everything.antigens) if r not in setting.routes)
     biology = everything.model_copy(update={"routes_off": closed})
     letters, classes = alphabet_of(biology), car_classes(what, biology.antigens)
-    rates = law.make_rates(biology, classes, infused=True)._replace(rejection=np.full(1, 0.3), graft=0.3)
+    rates = make_rates(biology, classes, infused=True)._replace(rejection=np.full(1, 0.3), graft=0.3)
     rates = HAZARDS[wrong][1](rates, letters) if wrong else rates
     here = np.array([STARTS[setting.begin](s) for s in letters.states])
     cells = np.where(here, setting.leukaemia // here.sum(), 0).astype(np.int64)

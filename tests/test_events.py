@@ -18,18 +18,20 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from escape_abm.clinic import Clinic
-from escape_abm.cohort import Cohort, Patient, sample_patient
-from escape_abm.config import compose
-from escape_abm.law import densities, endogenous_t_cells, hill
-from escape_abm.leukaemia import _select, grow_leukaemia
-from escape_abm.parameters import Biology, InputError
-from escape_abm.products import Component, Construct, Product
-from escape_abm.regimen import Regimen, Reinfusion, Transplant
-from escape_abm.settings import Engine
-from escape_abm.simulation import Course, Trajectory, simulate
-from escape_abm.states import MYELOID, SANCTUARY, alphabet_of, shown_sign
-from escape_abm.trial import run_trial
+from escape_abm.inputs.biology import Biology
+from escape_abm.inputs.checks import InputError
+from escape_abm.inputs.clinic import Clinic
+from escape_abm.inputs.cohort import Cohort, Patient, sample_patient
+from escape_abm.inputs.products import Component, Construct, Product
+from escape_abm.inputs.regimen import Regimen, Reinfusion, Transplant
+from escape_abm.inputs.settings import Engine
+from escape_abm.interface.composition import compose
+from escape_abm.law.hazards import endogenous_t_cells
+from escape_abm.law.rates import densities, hill
+from escape_abm.law.states import MYELOID, SANCTUARY, alphabet_of, shown_sign
+from escape_abm.patient.course import Course, Trajectory, simulate
+from escape_abm.patient.leukaemia import _select, grow_leukaemia
+from escape_abm.trials.virtual_trial import run_trial
 from tests.test_simulation import with_biology
 
 Counts = NDArray[np.int64]

@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 
 import escape_abm
-from escape_abm import figures, gallery
-from escape_abm.parameters import InputError
+from escape_abm.figures import courses, style
+from escape_abm.inputs.checks import InputError
+from escape_abm.interface import catalogue
 from tests.update_baseline import SAMPLERS
 
 ROOT = Path(__file__).parents[1]
@@ -30,15 +31,15 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("figures")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        room = gallery.Gallery(place / "tables", small=True, workers=1)
-        for name in gallery.names():
-            room.draw(name, gallery.figure_config(name))
+        room = catalogue.Gallery(place / "tables", small=True, workers=1)
+        for name in catalogue.names():
+            room.draw(name, catalogue.figure_config(name))
     return place
 
 
 def test_every_file_is_listed() -> None:
     files = {p.stem for p in (ROOT / "conf/figure").glob("*.yaml")} - {"all"}
-    assert files == set(gallery.names())
+    assert files == set(catalogue.names())
 
 
 def test_every_picture_of_the_documentation_has_a_config() -> None:
@@ -47,8 +48,8 @@ def test_every_picture_of_the_documentation_has_a_config() -> None:
         for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
         for picture in re.findall(r"!\[[^\]]*\]\(((?:docs/)?images/[^)]+)\)", page.read_text())
     }
-    assert used <= set(gallery.names())
-    assert {p.stem for p in (ROOT / "docs/images").iterdir()} <= set(gallery.names())
+    assert used <= set(catalogue.names())
+    assert {p.stem for p in (ROOT / "docs/images").iterdir()} <= set(catalogue.names())
 
 
 @pytest.mark.parametrize(
@@ -78,9 +79,9 @@ def test_what_is_asked_wrongly_is_refused(words: str, told: str, command: Callab
 )
 def test_a_faulty_figure_file_is_refused(change: dict[str, Any], told: str) -> None:
     right = {"caption": "x", "run": "experiments/compare_products.py", "draw": "outcomes"}
-    gallery.checked("mine", right)
+    catalogue.checked("mine", right)
     with pytest.raises(InputError, match=told):
-        gallery.checked("mine", right | change)
+        catalogue.checked("mine", right | change)
 
 
 @pytest.mark.parametrize(("patients", "products", "rows"), [(2, 5, 4), (3, 9, 9), (1, 9, 3), (3, 4, 3)])
@@ -90,7 +91,7 @@ def test_every_patient_and_product_has_a_panel_of_its_own(patients: int, product
     settings = escape_abm.compose([*words, "workers=1"])
     result = escape_abm.run_trial(settings)
     labels = {arm.name: arm.label for arm in settings.arms}
-    figure, table = figures.courses(result.trajectories, result.patients, labels, {"x": 1e9}, patients, products)
+    figure, table = courses.courses(result.trajectories, result.patients, labels, {"x": 1e9}, patients, products)
     panels = [ax for ax in figure.axes if ax.get_visible()]
     assert len(panels) == patients * products
     assert len({ax.get_subplotspec().rowspan.start for ax in panels}) == rows
@@ -117,8 +118,8 @@ def test_every_patient_and_product_has_a_panel_of_its_own(patients: int, product
     ],
 )
 def test_every_phenotype_has_a_line(group: str, line: str | None) -> None:
-    assert figures.course_group(group) == line
-    assert line is None or (line in figures.COURSE_STYLE and line in figures.COURSE_MARKER)
+    assert courses.course_group(group) == line
+    assert line is None or (line in style.COURSE_STYLE and line in style.COURSE_MARKER)
 
 
 def test_a_figure_of_ones_own_of_another_run(tmp_path: Path, command: Callable[..., str]) -> None:
@@ -145,31 +146,31 @@ def test_numbers_of_figures_have_not_moved(drawn: Path) -> None:
 @same_luck
 def test_a_changed_default_is_noticed(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(drawn)
-    config = gallery.figure_config("outcomes_by_product")
+    config = catalogue.figure_config("outcomes_by_product")
     changed = config.model_copy(update={"small": f"{config.small} biology.killing.kill_per_day=0.2"})
-    gallery.Gallery(drawn / "changed", small=True, workers=1).draw("outcomes_by_product", changed)
+    catalogue.Gallery(drawn / "changed", small=True, workers=1).draw("outcomes_by_product", changed)
     name = "outcomes_by_product.csv"
     assert (drawn / "changed" / name).read_text() != (STORED / name).read_text()
 
 
 def test_a_figure_drawn_again_is_the_same(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(drawn)
-    monkeypatch.setattr(gallery, "do_jobs", None)  # nothing may be run
-    room = gallery.Gallery(drawn / "again", small=True, workers=1)
+    monkeypatch.setattr(catalogue, "do_jobs", None)  # nothing may be run
+    room = catalogue.Gallery(drawn / "again", small=True, workers=1)
     for name in ("twins", "design_map"):
-        room.draw(name, gallery.figure_config(name))
+        room.draw(name, catalogue.figure_config(name))
         assert (drawn / "again" / f"{name}.csv").read_text() == (drawn / "tables" / f"{name}.csv").read_text()
 
 
-MEASURED = [name for name in gallery.names() if (c := gallery.figure_config(name)).kept or c.made_by]
+MEASURED = [name for name in catalogue.names() if (c := catalogue.figure_config(name)).kept or c.made_by]
 
 
 @pytest.mark.parametrize("name", MEASURED)
 def test_what_takes_long_is_drawn_from_its_numbers(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a clone without a stored run."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(gallery, "do_jobs", None)  # nothing may be run
-    gallery.Gallery(tmp_path / "images").draw(name, gallery.figure_config(name))
+    monkeypatch.setattr(catalogue, "do_jobs", None)  # nothing may be run
+    catalogue.Gallery(tmp_path / "images").draw(name, catalogue.figure_config(name))
     assert (tmp_path / "images" / f"{name}.png").stat().st_size > 10_000
     assert (tmp_path / "images" / f"{name}.csv").read_bytes() == (ROOT / f"docs/images/{name}.csv").read_bytes()
 
@@ -177,5 +178,5 @@ def test_what_takes_long_is_drawn_from_its_numbers(name: str, tmp_path: Path, mo
 def test_a_picture_of_a_program_that_is_not_there_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", "")  # no browser
-    said = gallery.Gallery(tmp_path / "images").draw("dashboard_start", gallery.figure_config("dashboard_start"))
+    said = catalogue.Gallery(tmp_path / "images").draw("dashboard_start", catalogue.figure_config("dashboard_start"))
     assert re.match("left out: .*(install|setup)", said)

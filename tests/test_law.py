@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from escape_abm import law
-from escape_abm.law import densities, make_rates
-from escape_abm.parameters import Antigen, Biology, route_names
-from escape_abm.products import Product, car_classes
-from escape_abm.states import PER_DAY, PER_DIVISION, alphabet_of, escapes, phenotype
+from escape_abm.inputs.biology import Antigen, Biology, route_names
+from escape_abm.inputs.products import Product, car_classes
+from escape_abm.law import hazards, states
+from escape_abm.law.rates import densities, make_rates
+from escape_abm.law.states import PER_DAY, PER_DIVISION, alphabet_of, escapes, phenotype
 
 BIOLOGY = Biology()
 LETTERS = alphabet_of(BIOLOGY)
@@ -91,11 +91,11 @@ def test_recognition(products: dict[str, Product]) -> None:
 def test_leaving_is_the_sum_of_its_routes(products: dict[str, Product], arm: str) -> None:
     rates = make_rates(BIOLOGY, car_classes(products[arm], BIOLOGY.antigens), infused=True)
     n_classes = rates.kill_probability.shape[0]
-    around = law.Surroundings(1e-10, 0.15, 0.5, np.full(n_classes, 1e9), np.full(n_classes, 0.3))
+    around = hazards.Surroundings(1e-10, 0.15, 0.5, np.full(n_classes, 1e9), np.full(n_classes, 0.3))
     for i in range(len(LETTERS)):
         routes = range(rates.route_first[i], rates.route_first[i + 1])
-        each = [law.route_hazard(rates, around, i, r) for r in routes]
-        assert law.leave_hazard(rates, around, i) == pytest.approx(sum(each), rel=1e-12)
+        each = [hazards.route_hazard(rates, around, i, r) for r in routes]
+        assert hazards.leave_hazard(rates, around, i) == pytest.approx(sum(each), rel=1e-12)
 
 
 def test_no_car_t_cell_kills_more_than_its_capacity(products: dict[str, Product]) -> None:
@@ -104,40 +104,42 @@ def test_no_car_t_cell_kills_more_than_its_capacity(products: dict[str, Product]
     cells = np.zeros(len(LETTERS), dtype=np.int64)
     cells[0] = 10**12
     car_t = np.zeros((3, 3), dtype=np.int64)
-    car_t[:, law.EFFECTOR] = 100
-    around = law.surroundings(rates, cells, car_t, 1e10, 5.0)
-    killed = law.kill_hazard(rates, around, 0) * cells[0] + law.kill_hazard_b(rates, around) * 1e10
+    car_t[:, states.EFFECTOR] = 100
+    around = hazards.surroundings(rates, cells, car_t, 1e10, 5.0)
+    killed = hazards.kill_hazard(rates, around, 0) * cells[0] + hazards.kill_hazard_b(rates, around) * 1e10
     assert killed == pytest.approx(300 * rates.kills_per_car_t, rel=1e-8)
 
 
 def test_carrying_capacity_is_where_growth_stops() -> None:
-    assert law.division_hazard(0.1, 0.05, 0.0, 1e12) == pytest.approx(0.15)
-    assert law.division_hazard(0.1, 0.05, 1e12, 1e12) == pytest.approx(0.05)
-    assert law.division_hazard(0.1, 0.05, 1e13, 1e12) == 0
+    assert hazards.division_hazard(0.1, 0.05, 0.0, 1e12) == pytest.approx(0.15)
+    assert hazards.division_hazard(0.1, 0.05, 1e12, 1e12) == pytest.approx(0.05)
+    assert hazards.division_hazard(0.1, 0.05, 1e13, 1e12) == 0
 
 
 def test_kendall_limits() -> None:
-    gone, more = law.kendall(0.2, 0.2, 3.0)  # critical
+    gone, more = hazards.kendall(0.2, 0.2, 3.0)  # critical
     assert gone == pytest.approx(0.6 / 1.6, rel=1e-9)
     assert more == pytest.approx(0.6 / 1.6, rel=1e-9)
-    assert law.kendall(0.0, 0.5, 2.0) == pytest.approx((1 - math.exp(-1), 0.0))
-    assert law.kendall(0.5, 0.0, 2.0) == pytest.approx((0.0, 1 - math.exp(-1)))
-    assert law.kendall(0.1, 50.0, 10.0)[0] == pytest.approx(1, abs=1e-12)
+    assert hazards.kendall(0.0, 0.5, 2.0) == pytest.approx((1 - math.exp(-1), 0.0))
+    assert hazards.kendall(0.5, 0.0, 2.0) == pytest.approx((0.0, 1 - math.exp(-1)))
+    assert hazards.kendall(0.1, 50.0, 10.0)[0] == pytest.approx(1, abs=1e-12)
     # Mean number of descendants: (1 - gone) / (1 - more) = exp((b - d) t).
-    gone, more = law.kendall(1.3, 0.4, 0.7)
+    gone, more = hazards.kendall(1.3, 0.4, 0.7)
     assert (1 - gone) / (1 - more) == pytest.approx(math.exp(0.9 * 0.7), rel=1e-12)
 
 
 def test_lymphopenia_and_recovery() -> None:
     host = BIOLOGY.host
-    n = law.endogenous_t_cells(0.0, host.t_cell_nadir_cells, host.t_cell_capacity_cells, host.t_cell_recovery_per_day)
+    n = hazards.endogenous_t_cells(
+        0.0, host.t_cell_nadir_cells, host.t_cell_capacity_cells, host.t_cell_recovery_per_day
+    )
     assert n == pytest.approx(host.t_cell_nadir_cells)
-    late = law.endogenous_t_cells(
+    late = hazards.endogenous_t_cells(
         1e9, host.t_cell_nadir_cells, host.t_cell_capacity_cells, host.t_cell_recovery_per_day
     )
     assert late == pytest.approx(host.t_cell_capacity_cells)
-    assert law.lymphopenia(n, 0.0, host.t_cell_nadir_cells, host.t_cell_capacity_cells) == pytest.approx(1)
-    assert law.lymphopenia(late, 1e9, host.t_cell_nadir_cells, host.t_cell_capacity_cells) == 0
+    assert hazards.lymphopenia(n, 0.0, host.t_cell_nadir_cells, host.t_cell_capacity_cells) == pytest.approx(1)
+    assert hazards.lymphopenia(late, 1e9, host.t_cell_nadir_cells, host.t_cell_capacity_cells) == 0
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
@@ -150,7 +152,7 @@ def test_lymphopenia_drives_division_without_antigen(products: dict[str, Product
     most = car_t.effector_division_per_day
 
     def division(b_cells: float, days: float) -> float:
-        return law.effector_birth(rates, law.surroundings(rates, none, few, b_cells, days), 0)
+        return hazards.effector_birth(rates, hazards.surroundings(rates, none, few, b_cells, days), 0)
 
     assert division(0.0, 0.0) == pytest.approx(most * 0.8 * share, rel=1e-6)
     assert division(1e30, 0.0) == pytest.approx(most, rel=1e-6)
@@ -161,7 +163,7 @@ def test_lymphopenia_drives_division_without_antigen(products: dict[str, Product
 @pytest.mark.parametrize("tolerance", [0.1, 0.5])
 def test_ticks_are_powers_of_two(tolerance: float) -> None:
     for fastest in (0.0, 0.01, 0.3, 1.0, 2.9, 40.0):
-        days = law.tick_days(fastest, tolerance, 1.0)
+        days = hazards.tick_days(fastest, tolerance, 1.0)
         assert math.log2(days) == int(math.log2(days))
         assert days * fastest <= tolerance or days == 2.0**-10
 

@@ -14,15 +14,16 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from escape_abm import compose, micrograph
-from escape_abm.bedside import Bedside
-from escape_abm.cells import CarTCell, LeukaemicCell
-from escape_abm.cohort import sample_patient
-from escape_abm.figures import BLUE, GREEN, VERMILION
-from escape_abm.parameters import InputError
-from escape_abm.settings import Settings
-from escape_abm.simulation import simulate
-from escape_abm.states import SANCTUARY, phenotype
+from escape_abm import compose
+from escape_abm.engines.cells import CarTCell, LeukaemicCell
+from escape_abm.figures import marrow
+from escape_abm.figures.style import BLUE, GREEN, VERMILION
+from escape_abm.inputs.checks import InputError
+from escape_abm.inputs.cohort import sample_patient
+from escape_abm.inputs.settings import Settings
+from escape_abm.law.states import SANCTUARY, phenotype
+from escape_abm.patient.course import simulate
+from escape_abm.patient.marrow_model import Bedside
 
 ROOT = Path(__file__).parents[1]
 SMALL = ("engine.sample_cells=900", "follow_up_months=1")
@@ -53,7 +54,7 @@ def test_settings_of_a_whole_patient_are_refused() -> None:
 
 def test_pixels_are_the_cells(settings: Settings) -> None:
     model = Bedside(settings, 1)
-    picture = micrograph.image(model)
+    picture = marrow.image(model)
     colour = {"CD19+CD22+": BLUE, "CD19-CD22+": VERMILION}
     drawn = 0
     for agent in model.agents_by_type[LeukaemicCell]:
@@ -65,15 +66,15 @@ def test_pixels_are_the_cells(settings: Settings) -> None:
     assert drawn > 50
     empty = ~np.array(model.kind_at >= 0).reshape(model.side, model.side).T
     niche = model.niche.reshape(model.side, model.side).T
-    assert np.allclose(picture[empty & niche], to_rgb(micrograph.NICHE))
-    assert np.allclose(picture[empty & ~niche], to_rgb(micrograph.EMPTY))
+    assert np.allclose(picture[empty & niche], to_rgb(marrow.NICHE))
+    assert np.allclose(picture[empty & ~niche], to_rgb(marrow.EMPTY))
 
 
 def test_car_t_cells_are_drawn_where_they_are(settings: Settings) -> None:
     model = Bedside(settings, 1)
     figure = Figure()
     ax = figure.subplots()
-    micrograph.draw(ax, model)
+    marrow.draw(ax, model)
     dots = {line.get_color(): line.get_xydata() for line in ax.lines}
     effectors = [a for a in model.agents_by_type[CarTCell] if a.phase == "effector"]
     where = np.array([np.array(a.cell.coordinate) + 0.5 for a in effectors])

@@ -24,16 +24,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from escape_abm.clinic import Clinic
-from escape_abm.cohort import Patient
-from escape_abm.config import compose
-from escape_abm.law import CAR_T_PHENOTYPES
-from escape_abm.parameters import Biology
-from escape_abm.products import Product
-from escape_abm.regimen import Regimen
-from escape_abm.settings import Engine
-from escape_abm.simulation import Trajectory, simulate
-from escape_abm.states import MYELOID, SANCTUARY, alphabet_of
+from escape_abm.inputs.biology import Biology
+from escape_abm.inputs.clinic import Clinic
+from escape_abm.inputs.cohort import Patient
+from escape_abm.inputs.products import Product
+from escape_abm.inputs.regimen import Regimen
+from escape_abm.inputs.settings import Engine
+from escape_abm.interface.composition import compose
+from escape_abm.law.states import CAR_T_PHENOTYPES, MYELOID, SANCTUARY, alphabet_of
+from escape_abm.patient.course import Trajectory, simulate
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 mean_field: Any = importlib.import_module("mean_field")

@@ -10,8 +10,8 @@ import pytest
 SCRIPT = """
 import resource, sys
 from escape_abm import compose
-from escape_abm.cohort import sample_patient
-from escape_abm.simulation import simulate
+from escape_abm.inputs.cohort import sample_patient
+from escape_abm.patient.course import simulate
 
 settings = compose(["engine=cells", "engine.world=" + sys.argv[1], "engine.sample_cells=1000", "comparators=none"])
 settings = settings.sampled()

@@ -9,7 +9,7 @@ import pytest
 
 import escape_abm
 from escape_abm import VirtualPatient, compose
-from escape_abm.parameters import InputError
+from escape_abm.inputs.checks import InputError
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "docs" / "notebooks").glob("*.ipynb"))
 

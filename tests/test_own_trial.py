@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from escape_abm import usage
-from escape_abm.config import compose
-from escape_abm.survival import proportion
+from escape_abm.interface import command_line, groups
+from escape_abm.interface.composition import compose
+from escape_abm.trials.survival import proportion
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "docs" / "own_trial" / "trial" / "my_trial.yaml"
@@ -124,12 +124,12 @@ def test_what_is_no_choice_is_refused(text: str, tmp_path: Path, command: Callab
 
 
 def test_places_are_those_of_our_choices() -> None:
-    for file in usage.conf_dir().glob("*/*.yaml"):
+    for file in groups.conf_dir().glob("*/*.yaml"):
         if (file.parent.name, file.stem) not in (
             ("trial", "none"),
             ("biology", "posterior"),
         ):  # empty; more than biology
-            assert usage.place(file) == usage.PLACES.get(file.parent.name, ""), file
+            assert groups.place(file) == groups.PLACES.get(file.parent.name, ""), file
 
 
 def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
@@ -137,4 +137,4 @@ def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
     (own / "cohort").mkdir(parents=True)
     (own / "cohort" / "few.yaml").write_text("size: 7\n")
     assert compose(["cohort=few"], config_dir=own).cohort.size == 7
-    assert usage.own_folder([usage.searched(own)]) == own
+    assert command_line.own_folder([command_line.searched(own)]) == own

@@ -6,13 +6,16 @@ from itertools import chain
 
 import pytest
 
-from escape_abm.clinic import Clinic
-from escape_abm.cohort import Cohort
-from escape_abm.config import compose
-from escape_abm.parameters import Biology, InputError, ParameterRow, check, parameter_rows, references
-from escape_abm.products import Component, Construct
-from escape_abm.regimen import Regimen
-from escape_abm.settings import Engine
+from escape_abm.inputs.biology import Biology
+from escape_abm.inputs.checks import InputError, check
+from escape_abm.inputs.clinic import Clinic
+from escape_abm.inputs.cohort import Cohort
+from escape_abm.inputs.products import Component, Construct
+from escape_abm.inputs.regimen import Regimen
+from escape_abm.inputs.row_table import ParameterRow, parameter_rows
+from escape_abm.inputs.rows import references
+from escape_abm.inputs.settings import Engine
+from escape_abm.interface.composition import compose
 
 SECTIONS = {"biology": Biology(), "clinic": Clinic(), "cohort": Cohort(), "regimen": Regimen(), "engine": Engine()}
 ROWS = list(chain.from_iterable(parameter_rows(section, name) for name, section in SECTIONS.items()))

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from escape_abm.parameters import Antigen, Biology, InputError, check
-from escape_abm.products import Component, Construct, Product, car_classes
-from escape_abm.regimen import Regimen
+from escape_abm.inputs.biology import Antigen, Biology
+from escape_abm.inputs.checks import InputError, check
+from escape_abm.inputs.products import Component, Construct, Product, car_classes
+from escape_abm.inputs.regimen import Regimen
 
 ANTIGENS = Biology().antigens
 CD19 = Construct(antigen="cd19", stripping_fold=0.4)

@@ -12,13 +12,14 @@ import pytest
 from scipy import stats
 
 from escape_abm import run_trial
-from escape_abm.cohort import sample_patient
-from escape_abm.comparison import chosen, compare
-from escape_abm.config import compose, conf_dir
-from escape_abm.leukaemia import grow_leukaemia
-from escape_abm.parameters import references
-from escape_abm.settings import COMPARED, RATES, Published, Settings
-from escape_abm.states import alphabet_of
+from escape_abm.inputs.cohort import sample_patient
+from escape_abm.inputs.rows import references
+from escape_abm.inputs.settings import Settings
+from escape_abm.inputs.trial import COMPARED, RATES, Published
+from escape_abm.interface.composition import compose, conf_dir
+from escape_abm.law.states import alphabet_of
+from escape_abm.patient.leukaemia import grow_leukaemia
+from escape_abm.trials.comparison import chosen, compare
 
 ROOT = Path(__file__).parents[1]
 TRIALS = sorted(p.stem for p in (Path(conf_dir()) / "trial").glob("*.yaml") if p.stem != "none")

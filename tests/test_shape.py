@@ -83,7 +83,7 @@ def test_libraries_stay_in_their_rooms(library: str, allowed: set[str]) -> None:
 
 def test_what_results_depend_on_is_part_of_their_identity() -> None:
     """A module that moves tables must not be among those whose changes are not seen."""
-    from escape_abm.identity import BESIDE
+    from escape_abm.runs.fingerprint import BESIDE
 
     for module in set(MODULES) - BESIDE - {"micrograph"}:  # which draws in the colours of `figures`
         ours = {n.split(".")[1] for n in imports(module) if n.startswith("escape_abm.")} - {"__version__"}
@@ -114,10 +114,11 @@ def test_the_core_needs_no_hydra() -> None:
 
 def test_the_law_is_part_of_the_cache_key() -> None:
     """A changed law must never meet a kernel compiled from the old one."""
-    from escape_abm import counts, law
+    from escape_abm.engines import counts
+    from escape_abm.law import hazards
 
     cells = [c.cell_contents for c in counts.advance.py_func.__closure__ or ()]  # type: ignore[attr-defined]
-    assert law.FINGERPRINT in cells
+    assert hazards.FINGERPRINT in cells
 
 
 def test_nothing_that_calls_the_law_is_cached_on_its_own() -> None:
@@ -132,11 +133,12 @@ def test_nothing_that_calls_the_law_is_cached_on_its_own() -> None:
 
 def test_the_grid_compiles_nothing_stale() -> None:
     """What `_compile` caches has the fingerprint of the law in its key."""
-    from escape_abm import cells, law, marrow
+    from escape_abm.engines import grid, one_cell
+    from escape_abm.law import hazards
 
-    for function in (*cells.compiled, *marrow.compiled):
+    for function in (*one_cell.compiled, *grid.compiled):
         free = [c.cell_contents for c in function.py_func.__closure__ or ()]  # type: ignore[attr-defined]
-        assert law.FINGERPRINT in free
+        assert hazards.FINGERPRINT in free
 
 
 @pytest.mark.parametrize("module", MODULES)

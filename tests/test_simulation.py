@@ -9,19 +9,20 @@ from functools import partial
 import numpy as np
 import pytest
 
-from escape_abm import counts
-from escape_abm.clinic import Clinic
-from escape_abm.cohort import Cohort, Patient, sample_patient
-from escape_abm.engines import run as run_engine
-from escape_abm.engines import thin
-from escape_abm.law import EFFECTOR, MEMORY, make_rates
-from escape_abm.leukaemia import grow_leukaemia
-from escape_abm.parameters import Biology, InputError, route_names
-from escape_abm.products import Product, car_classes
-from escape_abm.regimen import Regimen
-from escape_abm.settings import Engine
-from escape_abm.simulation import Stop, Trajectory, simulate
-from escape_abm.states import alphabet_of, shown_sign
+from escape_abm.engines import counts
+from escape_abm.engines.engine import run as run_engine
+from escape_abm.engines.engine import thin
+from escape_abm.inputs.biology import Biology, route_names
+from escape_abm.inputs.checks import InputError
+from escape_abm.inputs.clinic import Clinic
+from escape_abm.inputs.cohort import Cohort, Patient, sample_patient
+from escape_abm.inputs.products import Product, car_classes
+from escape_abm.inputs.regimen import Regimen
+from escape_abm.inputs.settings import Engine
+from escape_abm.law.rates import make_rates
+from escape_abm.law.states import EFFECTOR, MEMORY, alphabet_of, shown_sign
+from escape_abm.patient.course import Stop, Trajectory, simulate
+from escape_abm.patient.leukaemia import grow_leukaemia
 
 MakePatient = Callable[[int], Patient]
 

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from escape_abm.survival import (
+from escape_abm.trials.survival import (
     Z,
     cumulative_incidence,
     cumulative_incidence_at,

@@ -17,15 +17,15 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 import escape_abm
-from escape_abm import kept
 from escape_abm.__main__ import main as tool
-from escape_abm.config import launch
-from escape_abm.designs import Range, Sweep, plausible, points
-from escape_abm.executors import Executor, WorkerDied, open_workers
-from escape_abm.identity import Experiment
-from escape_abm.parameters import InputError
-from escape_abm.results import StorageError, storage, write_tables
-from escape_abm.sweep import load_task
+from escape_abm.inputs.checks import InputError
+from escape_abm.interface.launch import launch
+from escape_abm.runs.designs import Range, Sweep, plausible, points
+from escape_abm.runs.executors import Executor, WorkerDied, open_workers
+from escape_abm.runs.fingerprint import Experiment
+from escape_abm.runs.jobs import load_task
+from escape_abm.runs.run_folder import StorageError, storage, write_tables
+from escape_abm.trials import checkpoints
 
 ROOT = Path(__file__).parents[1]
 SMALL = ("comparators=none", "trial=none", "cohort.size=2", "trajectories.patients=1", "workers=2")
@@ -42,7 +42,7 @@ TROUBLED = '''
 """Compares, with trouble."""
 import os, signal
 from pathlib import Path
-from escape_abm.config import launch
+from escape_abm.interface.launch import launch
 
 def compare(settings, run):
     place = Path(os.environ["TROUBLE"])
@@ -231,10 +231,12 @@ def test_extending_keeps_every_byte_of_a_rich_run(tmp_path: Path) -> None:
     straight = escape_abm.run_trial(settings)
     few = settings.model_copy(update={"cohort": settings.cohort.model_copy(update={"size": 6})})
     write_tables(tmp_path / "few", escape_abm.run_trial(few).files(), {})
-    kept.save(tmp_path / "kept", {i: escape_abm.trial.run_patient(i, settings) for i in (8, 13, 40)})
+    checkpoints.save(
+        tmp_path / "kept", {i: escape_abm.trials.virtual_trial.run_patient(i, settings) for i in (8, 13, 40)}
+    )
     (tmp_path / "kept" / "0_1_2.pkl").write_bytes(b"torn")
     told: list[int] = []
-    again = escape_abm.trial.run_trial(settings, told.append, tmp_path / "kept", tmp_path / "few")
+    again = escape_abm.trials.virtual_trial.run_trial(settings, told.append, tmp_path / "kept", tmp_path / "few")
     assert told[0] == 8
     assert sum(told) == 14
     write_tables(tmp_path / "straight", straight.files(), {})
@@ -265,7 +267,7 @@ def test_changed_code_is_said_and_nothing_is_overwritten(
     assert troubled("seed=5") == 0
     assert troubled("-m", "seed=5,6", "hydra.sweep.dir=mine") == 0
     troubled.script.write_text(TROUBLED + "# changed\n")
-    from escape_abm.identity import code_of
+    from escape_abm.runs.fingerprint import code_of
 
     code_of.cache_clear()
     capsys.readouterr()
@@ -577,7 +579,7 @@ def test_load(outputs: Path) -> None:
 
 
 def test_one_swept_parameter_is_drawn(tmp_path: Path) -> None:
-    from escape_abm.trial_figures import relapse_against
+    from escape_abm.figures.trials import relapse_against
 
     patients = escape_abm.run_trial(escape_abm.compose(["comparators=none", "cohort.size=8", "workers=1"])).patients
     table = pd.concat([patients.assign(rate=r) for r in (1e-6, 1e-4)])
@@ -587,7 +589,7 @@ def test_one_swept_parameter_is_drawn(tmp_path: Path) -> None:
 
 
 def test_the_same_patients_again_make_no_interval_narrower() -> None:
-    from escape_abm.trial_figures import relapse_against
+    from escape_abm.figures.trials import relapse_against
 
     words = ["trial=none", "product=cd19_fmc63", "comparators=none", "cohort.size=30", "workers=1"]
     one = escape_abm.run_trial(escape_abm.compose(words)).patients.assign(seed=1, rate=1.0)
@@ -603,7 +605,7 @@ def test_the_same_patients_again_make_no_interval_narrower() -> None:
 
 
 def test_two_swept_parameters_are_drawn_as_a_map() -> None:
-    from escape_abm.trial_figures import relapse_map
+    from escape_abm.figures.trials import relapse_map
 
     patients = escape_abm.run_trial(escape_abm.compose(["comparators=none", "cohort.size=8", "workers=1"])).patients
     table = pd.concat([patients.assign(rate=r, product=p) for r in (1e-6, 1e-4) for p in ("b", "a")])

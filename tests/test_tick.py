@@ -25,9 +25,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from escape_abm import check_figures
-from escape_abm.parameters import Biology
-from escape_abm.settings import Engine
+from escape_abm.figures import checks
+from escape_abm.inputs.biology import Biology
+from escape_abm.inputs.settings import Engine
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 tick_accuracy: Any = importlib.import_module("tick_accuracy")
@@ -37,7 +37,7 @@ FEWER_PATIENTS = 500
 """Enough to notice a wrong rate."""
 PRODUCT = ("cd19_fmc63",)
 FALSE_ALARM = 1e-3
-ENDPOINTS = (*check_figures.SHARES, *check_figures.AMOUNTS)
+ENDPOINTS = (*checks.SHARES, *checks.AMOUNTS)
 
 pytestmark = [pytest.mark.statistical, pytest.mark.slow]
 

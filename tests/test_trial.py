@@ -11,19 +11,20 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from escape_abm.analysis import AT_ASSESSMENT, causes_of_failure, contrast, months_of, summarise
-from escape_abm.clinic import Clinic
-from escape_abm.cohort import Patient
-from escape_abm.config import compose
-from escape_abm.endpoints import MECHANISMS, RELAPSE_KINDS
-from escape_abm.parameters import route_names
-from escape_abm.products import Product
-from escape_abm.regimen import Regimen
-from escape_abm.settings import COMPARED, MEDIANS, PHENOTYPES, SHARES, Engine, Settings
-from escape_abm.simulation import simulate
-from escape_abm.states import State, alphabet_of
-from escape_abm.survival import paired_difference
-from escape_abm.trial import TrialResult, run_trial
+from escape_abm.inputs.biology import route_names
+from escape_abm.inputs.clinic import Clinic
+from escape_abm.inputs.cohort import Patient
+from escape_abm.inputs.products import Product
+from escape_abm.inputs.regimen import Regimen
+from escape_abm.inputs.settings import Engine, Settings
+from escape_abm.inputs.trial import COMPARED, MEDIANS, PHENOTYPES, SHARES
+from escape_abm.interface.composition import compose
+from escape_abm.law.states import State, alphabet_of
+from escape_abm.patient.course import simulate
+from escape_abm.patient.endpoints import MECHANISMS, RELAPSE_KINDS
+from escape_abm.trials.estimates import AT_ASSESSMENT, causes_of_failure, contrast, months_of, summarise
+from escape_abm.trials.survival import paired_difference
+from escape_abm.trials.virtual_trial import TrialResult, run_trial
 
 ENDPOINTS = {
     "complete_remission",

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from escape_abm import __version__, report, usage
-from escape_abm.config import compose
-from escape_abm.parameters import InputError
+from escape_abm import __version__
+from escape_abm.inputs.checks import InputError
+from escape_abm.interface import command_line, groups, help
+from escape_abm.interface.composition import compose
+from escape_abm.runs import terminal
 
-CONF = usage.conf_dir()
+CONF = groups.conf_dir()
 MISTAKES = {
     "--foo=3": "--foo: no such flag.",
     "--quite": "Did you mean '--quiet'?",
@@ -46,19 +48,19 @@ MISTAKES = {
 @pytest.mark.parametrize(("line", "told"), MISTAKES.items(), ids=MISTAKES)
 def test_a_mistake_is_told_with_the_way_out(line: str, told: str) -> None:
     with pytest.raises(InputError) as caught:
-        usage.read(line.split())
+        command_line.read(line.split())
     assert told in str(caught.value)
 
 
 def test_a_line_is_taken_apart(tmp_path: Path) -> None:
     (tmp_path / "trial").mkdir()
     words = ["-m", "seed=1,2", "-q", "+x=", "~product@comparators.tandem", 'product.note="a = b"']
-    line = usage.read([*words, "--config-dir", str(tmp_path)])
-    assert line == usage.Line([words[1], *words[3:]], tmp_path, "", multirun=True, quiet=True)
-    assert usage.read(["seed=2", "-v"]).verbose
-    assert usage.read(["--cfg", "job", "seed=2"]) == usage.Line(["seed=2"], None, "cfg")
-    assert usage.read(["-sc", "install=bash"]).asked == "hydra"
-    assert usage.read(["seed=1", "-h", "help"]).asked == "help"
+    line = command_line.read([*words, "--config-dir", str(tmp_path)])
+    assert line == command_line.Line([words[1], *words[3:]], tmp_path, "", multirun=True, quiet=True)
+    assert command_line.read(["seed=2", "-v"]).verbose
+    assert command_line.read(["--cfg", "job", "seed=2"]) == command_line.Line(["seed=2"], None, "cfg")
+    assert command_line.read(["-sc", "install=bash"]).asked == "hydra"
+    assert command_line.read(["seed=1", "-h", "help"]).asked == "help"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,7 @@ def test_a_line_is_taken_apart(tmp_path: Path) -> None:
     ],
 )
 def test_completion_passes_over_what_hydra_cannot_read(line: str, read: str, flags: list[str]) -> None:
-    assert usage.completed(line) == (f"python script {read}", flags)
+    assert help.completed(line) == (f"python script {read}", flags)
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="bash")
@@ -111,10 +113,10 @@ def test_the_tab_key_in_bash(line: str, told: list[str], tmp_path: Path) -> None
 
 @pytest.mark.parametrize("width", [60, 120])
 def test_help_names_every_group_and_choice(width: int) -> None:
-    text = usage.help_text("What?", "config", width=width)
+    text = help.help_text("What?", "config", width=width)
     there = {p.relative_to(CONF).with_suffix("") for p in CONF.glob("*/*.yaml")}
-    there = {p for p in there if p.parent.name not in usage.HIDDEN}
-    assert {p.parent.name for p in there} == set(usage.GROUPS)
+    there = {p for p in there if p.parent.name not in groups.HIDDEN}
+    assert {p.parent.name for p in there} == set(groups.GROUPS)
     lines = text.splitlines()
     for place in there:
         assert any(line.split()[:1] == [place.name] for line in lines), place
@@ -123,21 +125,21 @@ def test_help_names_every_group_and_choice(width: int) -> None:
 
 
 def test_every_choice_says_what_it_is() -> None:
-    for group, found in usage.choices().items():
+    for group, found in groups.choices().items():
         for choice, what in found.items():
             assert 3 < len(what) < 300, f"{group}={choice}"
             assert what.count("(") == what.count(")"), what
 
 
 def test_what_is_taken_by_default_is_that_of_the_experiment(tmp_path: Path) -> None:
-    assert usage.defaults("config")["comparators"] == "all"
-    assert usage.defaults("sensitivity")["comparators"] == "dual"
-    run, taken = compose(), usage.taken("config")  # the trial brings its own cohort and dose
+    assert groups.defaults("config")["comparators"] == "all"
+    assert groups.defaults("sensitivity")["comparators"] == "dual"
+    run, taken = compose(), groups.taken("config")  # the trial brings its own cohort and dose
     assert compose([f"{group}={taken[group]}" for group in ("cohort", "dose", "product", "regimen", "biology")]) == run
-    assert taken["dose"] != usage.defaults("config")["dose"]
+    assert taken["dose"] != groups.defaults("config")["dose"]
     (tmp_path / "trial").mkdir()
     (tmp_path / "trial" / "mine.yaml").write_text("# @package _global_\n# My own trial. With more to say.\n")
-    assert usage.choices(tmp_path)["trial"]["mine"] == "My own trial"
+    assert groups.choices(tmp_path)["trial"]["mine"] == "My own trial"
 
 
 def test_help_and_version_of_a_script(command: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,9 +158,9 @@ def test_colour_on_a_terminal_unless_refused(plain: bool, monkeypatch: pytest.Mo
     if plain:
         monkeypatch.setenv("NO_COLOR", "1")
     ours, theirs = os.openpty()
-    with os.fdopen(theirs, "w") as terminal:
-        monkeypatch.setattr(sys, "stderr", terminal)
-        with report.progress("patients", 2) as advance:
+    with os.fdopen(theirs, "w") as screen:
+        monkeypatch.setattr(sys, "stderr", screen)
+        with terminal.progress("patients", 2) as advance:
             advance(2)
     said = ""
     with suppress(OSError):  # a terminal that is closed says so once all is read
@@ -171,15 +173,15 @@ def test_colour_on_a_terminal_unless_refused(plain: bool, monkeypatch: pytest.Mo
 
 def test_only_what_is_there_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "summary.csv").touch()
-    report.where(tmp_path, ("figures/a.png", "first"), ("summary.csv", "every endpoint"))
+    terminal.where(tmp_path, ("figures/a.png", "first"), ("summary.csv", "every endpoint"))
     assert capsys.readouterr().out == f"\nResults: {tmp_path}\n  summary.csv  every endpoint\n"
-    report.hush()
+    terminal.hush()
     try:
-        report.say("nothing")
-        report.where(tmp_path, ("summary.csv", "every endpoint"))
-        report.warn("wrong")
+        terminal.say("nothing")
+        terminal.where(tmp_path, ("summary.csv", "every endpoint"))
+        terminal.warn("wrong")
     finally:
-        report.hush(False)
+        terminal.hush(False)
     assert capsys.readouterr() == (f"{tmp_path}\n", "wrong\n")
 
 

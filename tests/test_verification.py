@@ -23,16 +23,18 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import stats
 
-from escape_abm import counts, engines, exact, law
-from escape_abm.clinic import Clinic
-from escape_abm.cohort import Patient
-from escape_abm.leukaemia import grow_leukaemia
-from escape_abm.parameters import Antigen, Biology, CarT, Host, Killing, Leukaemia
-from escape_abm.products import Component, Construct, Product, car_classes
-from escape_abm.regimen import Regimen
-from escape_abm.settings import Engine
-from escape_abm.simulation import Trajectory, simulate
-from escape_abm.states import B_LINEAGE, MARROW, MYELOID, SANCTUARY, alphabet_of, founder
+from escape_abm.engines import counts
+from escape_abm.inputs.biology import Antigen, Biology, CarT, Host, Killing, Leukaemia
+from escape_abm.inputs.clinic import Clinic
+from escape_abm.inputs.cohort import Patient
+from escape_abm.inputs.products import Component, Construct, Product, car_classes
+from escape_abm.inputs.regimen import Regimen
+from escape_abm.inputs.settings import Engine
+from escape_abm.law import exact, hazards
+from escape_abm.law.rates import make_rates
+from escape_abm.law.states import B_LINEAGE, MARROW, MYELOID, SANCTUARY, alphabet_of, founder
+from escape_abm.patient.course import Trajectory, simulate
+from escape_abm.patient.leukaemia import grow_leukaemia
 
 FALSE_ALARM = 1e-4
 """Chance that a statistical test fails although the engine is right."""
@@ -141,12 +143,12 @@ def one_founder(setting: Setting, cells: int = 1) -> Numbers:
 def descendants_of_one_cell(setting: Setting, days: float, tolerance: float, replicates: int) -> Numbers:
     """Cells after these days, from one cell, in each of many replicates."""
     biology = setting.biology()
-    rates, letters, engine = law.make_rates(biology), alphabet_of(biology), Engine(tolerance=tolerance)
+    rates, letters, engine = make_rates(biology), alphabet_of(biology), Engine(tolerance=tolerance)
     rng = np.random.default_rng([SEED, round(1 / tolerance)])
     out = np.zeros(replicates, dtype=np.int64)
     for i in range(replicates):
         cells = one_founder(setting)
-        engines.run(partial(counts.advance, rng), rates, letters, cells, (0.0, days), engine)
+        engine.run(partial(counts.advance, rng), rates, letters, cells, (0.0, days), engine)
         out[i] = cells.sum()
     return out
 
@@ -155,14 +157,14 @@ def descendants_of_one_cell(setting: Setting, days: float, tolerance: float, rep
 def days_to_size(setting: Setting, size: float, replicates: int) -> NDArray[np.float64]:
     """Days from one cell to a size, of lines that reach it, as `grow_leukaemia` grows them."""
     biology = setting.biology()
-    rates, letters, engine = law.make_rates(biology), alphabet_of(biology), Engine()
+    rates, letters, engine = make_rates(biology), alphabet_of(biology), Engine()
     advance = partial(counts.advance, np.random.default_rng([SEED, 7]))
     out = np.zeros(replicates)
     for i in range(replicates):
         stop = counts.EXTINCT
         while stop != counts.REACHED_TARGET:
             cells = one_founder(setting)
-            stop, out[i], _, _ = engines.run(advance, rates, letters, cells, (0.0, 1e6), engine, target=size)
+            stop, out[i], _, _ = engine.run(advance, rates, letters, cells, (0.0, 1e6), engine, target=size)
     return out
 
 
@@ -378,13 +380,13 @@ LARGE_CLONE_REPLICATES = 20_000
 def large_clone_after_a_tick(setting: Setting) -> NDArray[np.float64]:
     """Cells one day, in one tick, after there were 1e12."""
     biology = setting.biology()
-    rates = law.make_rates(biology)._replace(capacity=math.inf)
+    rates = make_rates(biology)._replace(capacity=math.inf)
     letters, engine = alphabet_of(biology), Engine(tolerance=1)
     rng = np.random.default_rng([SEED, 12])
     out = np.zeros(LARGE_CLONE_REPLICATES)
     for i in range(LARGE_CLONE_REPLICATES):
         cells = one_founder(setting, LARGE_CLONE)
-        *_, ticks = engines.run(partial(counts.advance, rng), rates, letters, cells, (0.0, 1.0), engine)
+        *_, ticks = engine.run(partial(counts.advance, rng), rates, letters, cells, (0.0, 1.0), engine)
         assert ticks == 1
         out[i] = cells.sum()
     return out
@@ -635,7 +637,7 @@ def test_compiled_and_plain_python_give_the_same_numbers(monkeypatch: pytest.Mon
     differs could in principle flip one draw and so change everything after it; here it does not.
     """
     compiled = lively_course()
-    for module in (law, counts):
+    for module in (hazards, counts):
         for name, value in list(vars(module).items()):
             if hasattr(value, "py_func"):
                 monkeypatch.setattr(module, name, value.py_func)

@@ -1,0 +1,340 @@
+"""From published figures to a posterior: which parameters could have given them, and what the data cannot tell.
+
+1. Runs of all trials at parameters spread over their plausible ranges, each with a few patients.
+2. An emulator of every published endpoint (`emulator`), and the likelihood of what was published under it (`targets`).
+3. A posterior by Markov chains (emcee), from which the next wave of runs is drawn: they gather where it matters. The
+   last wave has more patients a run, and says how well the emulator foretold what it had not seen.
+4. The most probable draws are simulated with more patients still; the most likely of them by its own runs is the fitted
+   set.
+
+The differences between trials that no parameter explains are found along with the parameters, as one more dimension.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import joblib
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from escape_abm.evidence.emulator import Emulator, fit_emulator
+from escape_abm.evidence.posterior import Posterior, chains, sample_posterior
+from escape_abm.evidence.targets import (
+    Free,
+    Target,
+    design,
+    free_parameters,
+    log_likelihood_of_run,
+    published,
+    simulate,
+    targets_of,
+    values,
+)
+from escape_abm.inputs.biology import Biology
+from escape_abm.inputs.checks import InputError
+from escape_abm.inputs.clinic import Clinic
+from escape_abm.inputs.row_table import parameter_rows
+from escape_abm.inputs.rows import replace
+from escape_abm.inputs.settings import Settings
+from escape_abm.inputs.trial import MEDIANS
+from escape_abm.trials.comparison import COLUMNS, exact, interval
+
+Floats = NDArray[np.float64]
+
+
+# ------------------------------------------------------------------------------------------------- the whole fit
+
+
+class Confirmed(NamedTuple):
+    """Draws of the posterior that were simulated. K draws, D parameters."""
+
+    x: Floats  # (K, D) between 0 and 1
+    log_likelihood: Floats  # (K,) by their own runs
+
+
+class Fit(NamedTuple):
+    """What a calibration found. N runs, D parameters, T targets, S draws."""
+
+    free: tuple[Free, ...]
+    targets: tuple[Target, ...]
+    wave: NDArray[np.int64]  # (N,) of each run
+    x: Floats  # (N, D) between 0 and 1
+    estimates: Floats  # (N, T)
+    n: Floats  # (N, T)
+    foretold: Floats
+    """(N, T) shares foretold for the runs of the last wave before they were run, nan for the others."""
+    emulator: Emulator
+    posterior: Posterior
+    confirmed: Confirmed
+    seed: int
+
+    @property
+    def fitted(self) -> dict[str, float]:
+        """The fitted set by path: of the draws that were simulated, the most likely by its own runs."""
+        return values(self.free, self.confirmed.x[int(self.confirmed.log_likelihood.argmax())])
+
+    @property
+    def between_trials_sd(self) -> float:
+        """Differences between trials that no parameter explains, on the logit scale: the mean of the posterior."""
+        return float(self.posterior.between_trials_sd.mean())
+
+    def parameters(self) -> pd.DataFrame:
+        """`path, low, high, fitted, lower, upper, shrinkage`.
+
+        Prior range, the value in the fitted set, 95 % of the posterior; shrinkage is one minus the ratio of variances
+        of posterior and prior on the scale of the prior (0: the data tell nothing).
+        """
+        lines = []
+        for i, f in enumerate(self.free):
+            low, high = (f.value(u) for u in np.percentile(self.posterior.x[:, i], [2.5, 97.5]))
+            shrinkage = 1 - 12 * float(self.posterior.x[:, i].var())
+            lines.append((f.path, f.low, f.high, self.fitted[f.path], low, high, shrinkage))
+        return pd.DataFrame(lines, columns=["path", "low", "high", "fitted", "lower", "upper", "shrinkage"])
+
+    def marginals(self, bins: int = 20) -> pd.DataFrame:
+        """`path, low, high, is_log, fitted, shrinkage, density_1 ...`: the posterior over the prior range.
+
+        Densities are over so many equal parts of the range, on the scale of the prior, in units of the flat prior.
+        """
+        lines = []
+        for f, u, shrinkage in zip(self.free, self.posterior.x.T, self.parameters()["shrinkage"], strict=True):
+            density, _ = np.histogram(u, bins=bins, range=(0, 1), density=True)
+            lines.append((*f, self.fitted[f.path], shrinkage, *density))
+        names = [f"density_{k + 1}" for k in range(bins)]
+        return pd.DataFrame(lines, columns=["path", "low", "high", "is_log", "fitted", "shrinkage", *names])
+
+    def draws(self) -> pd.DataFrame:
+        """Parameter values of every draw, and its log-likelihood."""
+        table = pd.DataFrame([values(self.free, x) for x in self.posterior.x])
+        return table.assign(log_likelihood=self.posterior.log_likelihood)
+
+    def as_choices(self, settings: Settings, draws: int = 50) -> dict[str, str]:
+        """What was found, as choices of a configuration folder (`--config-dir`): file name to text.
+
+        `biology=found clinic=found` is the fitted set, with all other values as in these settings;
+        `biology=found_posterior` gives a sample of the posterior to patients in turn.
+        """
+        sample = pd.DataFrame([values(self.free, x) for x in self.posterior.x[:draws]])
+        lines = [f"  {f.path}: [{', '.join(f'{v:.4g}' for v in sample[f.path])}]" for f in self.free]
+        head = "# Found by experiments/calibrate.py: {}.\n"
+        out = {
+            "biology/found_posterior.yaml": "# @package _global_\n"
+            + head.format("a sample of the posterior, which patients get in turn")
+            + "defaults: [found@biology, _self_]\ndraws:\n"
+            + "\n".join(lines)
+            + "\n"
+        }
+        found = self.fitted | {"clinic.between_trials_sd": self.between_trials_sd}
+        fitted = replace(settings, {path: float(f"{value:.4g}") for path, value in found.items()})
+        for group, section, default in (("biology", fitted.biology, Biology()), ("clinic", fitted.clinic, Clinic())):
+            plain = {r.path: r.value for r in parameter_rows(default, group)}
+            its = {r.path: r.value for r in parameter_rows(section, group) if r.value != plain.get(r.path)}
+            text = _nested({path.removeprefix(f"{group}."): value for path, value in its.items()}) or "{}"
+            out[f"{group}/found.yaml"] = (
+                head.format("of the most probable draws, the most likely by its own runs") + text + "\n"
+            )
+        return out
+
+    def runs(self) -> pd.DataFrame:
+        """Every run: its wave, its parameters by path, and what it gave for each target (`e0`, `n0`, ...)."""
+        table = pd.DataFrame([values(self.free, x) for x in self.x]).assign(wave=self.wave)
+        columns = {
+            f"{kind}{i}": v[:, i]
+            for i in range(len(self.targets))
+            for kind, v in (("e", self.estimates), ("n", self.n))
+        }
+        return pd.concat([table, pd.DataFrame(columns)], axis=1)
+
+    def mixing(self) -> str:
+        """One sentence on how well the chains mixed."""
+        p = self.posterior
+        return (
+            f"{p.steps} steps of {chains(len(self.free))} chains, the first half dropped; a chain forgets in "
+            f"{p.steps_to_forget:.0f} steps. Trials differ by {self.between_trials_sd:.2f} (logit, SD) for reasons "
+            "that no parameter explains."
+        )
+
+    def checked(self) -> pd.DataFrame:
+        """Shares in the runs of the last wave beside what the emulator, which had not seen them, had foretold.
+
+        Returns:
+            `trial, stratum, endpoint, month, foretold, simulated, standard_error`, means over those runs.
+        """
+        lines = []
+        for i, (trial, p, _, _) in enumerate(self.targets):
+            if p.endpoint in MEDIANS:
+                continue
+            known = np.isfinite(self.foretold[:, i]) & (self.n[:, i] > 0)
+            if known.any():
+                e, n, f = self.estimates[known, i], self.n[known, i], self.foretold[known, i]
+                mean = float(np.average(e, weights=n))
+                error = math.sqrt(max(mean * (1 - mean), 0.25 / n.sum()) / n.sum())
+                lines.append((trial, p.stratum, p.endpoint, p.month, float(np.average(f, weights=n)), mean, error))
+        columns = ["trial", "stratum", "endpoint", "month", "foretold", "simulated", "standard_error"]
+        return pd.DataFrame(lines, columns=columns)
+
+    def correlations(self) -> pd.DataFrame:
+        """Pairs of parameters by how strongly they are correlated in the posterior: `one, other, correlation`."""
+        r = np.atleast_2d(np.corrcoef(self.posterior.x.T))
+        lines = [(self.free[i].path, self.free[j].path, float(r[i, j])) for i, j in combinations(range(len(r)), 2)]
+        table = pd.DataFrame(lines, columns=["one", "other", "correlation"])
+        return table.sort_values("correlation", key=abs, ascending=False, ignore_index=True)
+
+    def predicted(self) -> pd.DataFrame:
+        """What trials of the published sizes would publish, over the posterior."""
+        return predict(self.emulator, self.posterior, self.targets, self.seed)
+
+
+def _nested(values_by_path: Mapping[str, float], indent: str = "") -> str:
+    """YAML of values by dotted paths."""
+    lines: list[str] = []
+    below: dict[str, dict[str, float]] = {}
+    for path, value in values_by_path.items():
+        name, _, rest = path.partition(".")
+        if rest:
+            below.setdefault(name, {})[rest] = value
+        else:
+            lines.append(f"{indent}{name}: {value!r}")
+    for name, inner in below.items():
+        lines += [f"{indent}{name}:", _nested(inner, indent + "  ")]
+    return "\n".join(lines)
+
+
+def predict(emulator: Emulator, posterior: Posterior, targets: Sequence[Target], seed: int) -> pd.DataFrame:
+    """Published figures beside what other trials of that size would publish, in `comparison.COLUMNS`."""
+    rng = np.random.default_rng([seed, 3])
+    unknown = np.where(np.isfinite(emulator.lack_of_fit), emulator.lack_of_fit, 0.0)
+    spread = np.hypot(unknown, posterior.between_trials_sd[:, None])
+    logits = emulator.predict(posterior.x) + rng.standard_normal(spread.shape) * spread
+    lines: list[tuple[Any, ...]] = []
+    data = published(targets)
+    for i, (trial, p, patients, _) in enumerate(targets):
+        n = max(1, round(patients))
+        if data.is_share[i]:
+            seen, rounding = rng.binomial(n, expit(logits[:, i])) / n, 0.5 / n
+        else:
+            seen, rounding = np.exp(rng.normal(logits[:, i], data.standard_error[i])), 0.0
+        low, middle, high = np.percentile(seen, [2.5, 50, 97.5])
+        inside = bool(low - rounding <= exact(p) <= high + rounding)
+        shown = p.estimate, *interval(p), middle, low, high, inside
+        lines.append((trial, p.stratum, p.endpoint, p.month, *shown, p.n, p.source, p.note))
+    return pd.DataFrame(lines, columns=list(COLUMNS)).astype({"inside": "boolean", "month": float, "n": "Int64"})
+
+
+def calibrate(
+    settings: Settings, trials: Mapping[str, Settings], keep: Path, on_progress: Callable[[int], None] | None = None
+) -> Fit:
+    """Find the free parameters from what these trials published.
+
+    Args:
+        settings: Its `calibration` says how; `seed` and `workers` count too.
+        trials: Settings of each trial by name.
+        keep: Folder in which every run is kept as it ends, and from which a fit that was stopped goes on.
+        on_progress: Called with the number of runs done since the last call.
+
+    Raises:
+        InputError: nothing to find, or the folder holds runs of another fit.
+    """
+    how = settings.calibration
+    if how is None:
+        raise InputError("calibration: is missing; say what to find by which trials")
+    free, targets = free_parameters(settings, how.free), targets_of(trials, how.left_out)
+    if not targets:
+        raise InputError(f"calibration.trials={list(how.trials)}: they publish nothing that is compared")
+    data = published(targets)
+    x, wave = np.zeros((0, len(free))), np.zeros(0, dtype=int)
+    estimates, n = np.zeros((0, len(targets))), np.zeros((0, len(targets)))
+    emulator, posterior, foretold = None, None, np.full((sum(how.waves), len(targets)), math.nan)
+    for number, points in enumerate(how.waves):
+        last = number == len(how.waves) - 1
+        new = design(points, len(free), settings.seed) if posterior is None else posterior.x[:points]
+        patients = how.last_patients if last else how.patients
+        done = list(runs_of_wave(new, number, free, targets, trials, settings, keep, patients, on_progress))
+        x, wave = np.vstack([x, new]), np.append(wave, np.full(points, number))
+        estimates, n = (np.vstack([old, [d[k] for d in done]]) for k, old in ((0, estimates), (1, n)))
+        if emulator is not None and last:
+            foretold[-points:] = np.where(data.is_share, expit(emulator.predict(new)), emulator.predict(new))
+        emulator = fit_emulator(x, estimates, n, data.is_share, workers=_workers(settings))
+        posterior = sample_posterior(
+            emulator, data, len(free), how.between_trials_sd, settings.seed + number, steps=how.steps,
+            draws=how.draws if last else max(how.draws, *how.waves), temperature=1.0 if last else 2.0,
+        )  # fmt: skip
+    assert emulator is not None
+    assert posterior is not None
+    top = posterior.x[np.argsort(-posterior.log_likelihood)[: how.confirmed]]
+    own = runs_of_wave(top, len(how.waves), free, targets, trials, settings, keep, how.confirmed_patients, on_progress)
+    sd = float(posterior.between_trials_sd.mean())
+    confirmed = Confirmed(top, np.array([log_likelihood_of_run(*run, data, sd) for run in own]))
+    return Fit(free, targets, wave, x, estimates, n, foretold, emulator, posterior, confirmed, settings.seed)
+
+
+def _workers(settings: Settings) -> int:
+    return settings.workers or os.cpu_count() or 1
+
+
+def runs_of_wave(
+    new: Floats, wave: int, free: Sequence[Free], targets: Sequence[Target], trials: Mapping[str, Settings],
+    settings: Settings, keep: Path, patients: int, on_progress: Callable[[int], None] | None,
+) -> Iterator[tuple[Floats, Floats]]:  # fmt: skip
+    """The runs of one wave, in order; those that are kept already are read."""
+    keep.mkdir(parents=True, exist_ok=True)
+    tasks = (
+        joblib.delayed(_one_run)(keep / f"{wave}_{i:05d}.json", place, free, targets, trials,
+                                 patients, settings.seed + 1000003 * wave + i)
+        for i, place in enumerate(new)
+    )  # fmt: skip
+    for done in joblib.Parallel(n_jobs=_workers(settings), return_as="generator", batch_size=1)(tasks):
+        if on_progress is not None:
+            on_progress(1)
+        yield done
+
+
+def _one_run(
+    kept: Path, place: Floats, free: Sequence[Free], targets: Sequence[Target], trials: Mapping[str, Settings],
+    patients: int, seed: int,
+) -> tuple[Floats, Floats]:  # fmt: skip
+    if kept.exists():
+        found = json.loads(kept.read_text())
+        if found["x"] != place.tolist() or len(found["n"]) != len(targets):
+            raise InputError(f"{kept}: this is a run of another fit. Choose another folder, or delete this one")
+        return np.array(found["estimates"], dtype=float), np.array(found["n"], dtype=float)
+    estimates, n = simulate(trials, targets, values(free, place), patients, seed)
+    text = json.dumps(
+        {"x": place.tolist(), "estimates": [None if math.isnan(e) else e for e in estimates], "n": n.tolist()}
+    )
+    part = kept.with_suffix(".part")
+    part.write_text(text)
+    os.replace(part, kept)
+    return estimates, n
+
+
+def leave_one_out(settings: Settings, found: Fit, on_progress: Callable[[int], None] | None = None) -> pd.DataFrame:
+    """Each trial predicted from all others, in `comparison.COLUMNS`."""
+    how = settings.calibration
+    assert how is not None
+    data, trials = published(found.targets), np.array([t.trial for t in found.targets])
+
+    def without(name: str, seed: int) -> pd.DataFrame:
+        others = data._replace(weight=np.where(trials == name, 0.0, data.weight))
+        sample = sample_posterior(
+            found.emulator, others, len(found.free), how.between_trials_sd, seed, steps=how.steps, draws=how.draws
+        )
+        return pd.DataFrame(predict(found.emulator, sample, found.targets, seed)[trials == name])
+
+    names = list(dict.fromkeys(trials))
+    tasks = (joblib.delayed(without)(name, settings.seed + 100 + i) for i, name in enumerate(names))
+    out = []
+    for table in joblib.Parallel(n_jobs=_workers(settings), return_as="generator")(tasks):
+        out.append(table)
+        if on_progress is not None:
+            on_progress(1)
+    return pd.DataFrame(pd.concat(out, ignore_index=True))

@@ -1,0 +1,169 @@
+"""A published trial: which figures it published, of whom, with which follow-up."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from escape_abm.inputs.checks import suggest
+from escape_abm.inputs.products import Label, Name
+from escape_abm.inputs.rows import Section, check_source
+
+RATES = (  # of a trial, by a month
+    "overall_survival",
+    "event_free_survival",
+    "relapse_free_survival",
+    "cumulative_incidence_relapse",
+    "cumulative_incidence_antigen_negative",
+    "cumulative_incidence_antigen_positive",
+    "cumulative_incidence_lineage_switch",
+    "non_relapse_mortality",
+    "car_t_persistence",
+    "b_cell_aplasia",
+)
+SHARES = (  # of patients
+    "complete_remission",
+    "mrd_negative",
+    "crs_any_grade",
+    "crs_grade_3_or_higher",
+    "transplanted",
+    "relapse",
+    "car_t_lost_at_relapse",
+)
+PHENOTYPES = (  # of relapses
+    "relapse_cd19pos_cd22pos",
+    "relapse_cd19neg_cd22pos",
+    "relapse_cd19pos_cd22neg",
+    "relapse_cd19neg_cd22neg",
+    "relapse_cd19neg",
+    "relapse_cd19pos",
+    "relapse_antigen_negative",
+    "relapse_lineage_switch",
+)
+MEDIANS = {  # over patients, and the column of the patients table that each is of
+    "median_car_t_fold_expansion": "car_t_fold_expansion",
+    "median_day_car_t_peak": "day_car_t_peak",
+    "median_car_t_peak_cells": "car_t_peak_cells",
+    "median_car_t_fraction_day_90": "car_t_fraction_day_90",
+    "median_car_t_fraction_day_360": "car_t_fraction_day_360",
+}
+COMPARED = (*RATES, *SHARES, *PHENOTYPES, *MEDIANS)
+"""Endpoints of a published trial that a run estimates."""
+
+
+class Published(Section):
+    """One published result of a trial."""
+
+    endpoint: str
+    stratum: str = "all"
+    """Of whom: all, or a name in `Trial.strata`."""
+    month: float | None = Field(default=None, ge=0)
+    estimate: float
+    lower: float | None = None
+    upper: float | None = None
+    events: int | None = Field(default=None, ge=0)
+    n: int | None = Field(default=None, ge=1)
+    source: str
+    """A key of references.csv, or a citation."""
+    note: str = ""
+    not_compared: str = ""
+    """Why the model says nothing about it; empty: it is compared."""
+
+    @model_validator(mode="after")
+    def _sourced(self) -> Self:
+        check_source(self.source)
+        if self.not_compared:
+            return self
+        if self.endpoint not in COMPARED:
+            raise ValueError(
+                f"endpoint={self.endpoint!r} is not one that a run estimates. {suggest(self.endpoint, COMPARED)} "
+                "Otherwise say in not_compared why it cannot be"
+            )
+        if self.endpoint not in MEDIANS and not 0 <= self.estimate <= 1:
+            raise ValueError(f"{self.endpoint}: estimate={self.estimate:g} is not a fraction between 0 and 1")
+        if self.endpoint in RATES and self.month is None:
+            raise ValueError(f"{self.endpoint}: month is missing: it changes with time; give the month it was read at")
+        return self
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        """Refuse figures that cannot all be right."""
+        low, high = (self.estimate if bound is None else bound for bound in (self.lower, self.upper))
+        if not low <= self.estimate <= high:
+            raise ValueError(
+                f"{self.endpoint}: estimate={self.estimate:g} lies outside its interval from {low:g} to {high:g}: "
+                "look them up again"
+            )
+        if self.events is None:
+            return self
+        if self.n is None or self.events > self.n:
+            raise ValueError(
+                f"{self.endpoint}: events={self.events} with n={self.n}: n is of how many patients they are, at least "
+                "as many; give both as published, or leave out events"
+            )
+        share = self.events / self.n
+        if abs(self.estimate - share) > 0.5 * 10.0 ** -_decimals(self.estimate) + 1e-9:
+            raise ValueError(
+                f"{self.endpoint}: estimate={self.estimate:g}, but events={self.events} of n={self.n} are {share:.4g}: "
+                "events are those that the estimate is the share of; correct one, or leave out events"
+            )
+        return self
+
+
+def _decimals(share: float) -> int:
+    """Decimals that a share was given with: two and more, as 0.90 is read as 0.9."""
+    return max(2, -int(Decimal(repr(share)).as_tuple().exponent))
+
+
+class FollowUp(Section):
+    """For how long the patients of a trial were followed, in months: half of them for less than the median."""
+
+    shortest_months: float = Field(ge=0)
+    median_months: float = Field(gt=0)
+    longest_months: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if not self.shortest_months <= self.median_months <= self.longest_months:
+            raise ValueError(
+                f"shortest_months={self.shortest_months:g}, median_months={self.median_months:g}, longest_months="
+                f"{self.longest_months:g}: they must rise"
+            )
+        return self
+
+
+class Trial(Section):
+    """A trial: what it is called, how large it was, how it was read, and what it published."""
+
+    name: Name = "none"
+    label: Label = "No trial"
+    size: int | None = Field(default=None, ge=1)
+    """Patients in the published analysis."""
+    follow_up: FollowUp | None = None
+    """None: everyone to the end of the run."""
+    analysed: str = ""
+    """Which patients count, as a condition on the columns of the patients table; empty: all who were infused."""
+    strata: dict[str, str] = {}
+    """Name to condition on the columns of the patients table, for example `day_transplant.notna()`."""
+    assumed: tuple[str, ...] = ()
+    """What the documents do not say and was assumed, one sentence each."""
+    published: tuple[Published, ...] = ()
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        if self.published and self.size is None:
+            raise ValueError("size is missing: give the number of patients in the published analysis")
+        for point in self.published:
+            if point.stratum != "all" and point.stratum not in self.strata and not point.not_compared:
+                raise ValueError(
+                    f"{point.endpoint}: stratum={point.stratum!r} is not defined in strata. "
+                    + suggest(point.stratum, ["all", *self.strata])
+                )
+            if not point.not_compared and (point.n or 0) > (self.size or 0):
+                raise ValueError(
+                    f"{point.endpoint}: n={point.n} is more than size={self.size}, the patients of the trial: correct "
+                    "one of them, or say in not_compared of whom it is"
+                )
+        return self

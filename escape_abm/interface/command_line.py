@@ -1,0 +1,278 @@
+"""The command line as a user meets it: its words and flags, told apart before anything is composed, and its help."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from escape_abm.inputs.checks import InputError, suggest
+from escape_abm.interface.groups import GROUPS, HIDDEN, PLACES, choices, place
+
+OWN_FOLDER, MULTIRUN, QUIET = ("--config-dir", "-cd"), ("--multirun", "-m"), ("--quiet", "-q")
+VERBOSE, HELP, VERSION, CFG = ("--verbose", "-v"), ("--help", "-h"), ("--version",), ("--cfg", "-c")
+HYDRAS = (*CFG, "--resolve", "--package", "-p", "--info", "-i", "--shell-completion", "-sc", "--hydra-help")
+"""Hydra's flags that show something and run nothing. Its others would go round the checks of ours."""
+
+EXTENSIBLE = ("comparators", "antigens", "components", "constructs", "options")  # nodes to which a user may add
+NUMBERS = "Its numbers are keys of their own, for example regimen.dose_cells_per_kg=2e6: --cfg job shows them"
+CONSTRUCT = "Write for example construct@product.components.cd19.constructs.cd19=cat_41bb product.name=NAME"
+SEVERAL = (
+    "For a run of each, add -m (--multirun) and write a,b,c. To compare products on the same patients: product=A "
+    "comparators=none +product@comparators.b=B +product@comparators.c=C"
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A command line, taken apart."""
+
+    words: list[str]
+    """Overrides."""
+    own: Path | None = None
+    """Folder of the user's own choices."""
+    asked: str = ""
+    """`help`, `version`, `cfg` or `hydra` (flags that Hydra answers): then nothing is run."""
+    multirun: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+
+def read(words: Sequence[str]) -> Line:
+    """Take a command line apart.
+
+    Raises:
+        InputError: an unknown flag, a flag without its value, or a word that is no KEY=VALUE.
+    """
+    rest, plain, seen, own = list(words), [], set(), None
+    while rest:
+        word = rest.pop(0)
+        flag, equals, value = word.partition("=")
+        if not flag.startswith("-"):
+            plain.append(word)
+        elif flag in OWN_FOLDER:
+            value = value if equals else (rest.pop(0) if rest else "")
+            if own is not None:
+                raise InputError(f"{flag} is given twice: {own} and {value}. Put the choices of both into one folder")
+            own = _folder(flag, value)
+        else:
+            seen.add(_flag(flag))
+    if seen & set(HELP):
+        return Line(plain, own, "help")
+    if seen & set(VERSION):
+        return Line(plain, own, "version")
+    if seen & set(CFG):
+        if seen & set(MULTIRUN):
+            raise InputError("--cfg shows one run: leave -m out, and give one value of each key")
+        return Line([w for w in plain if "=" in w or w.startswith("~")], own, "cfg")
+    if seen & set(HYDRAS):
+        return Line(plain, own, "hydra")
+    for i, word in enumerate(plain):
+        near = plain[i : i + (3 if plain[i + 1 : i + 2] == ["="] else 2)]
+        apart = "=" not in word and near[-1] != word and near[1].startswith("=")
+        apart |= word.endswith("=") and "=" not in near[-1]
+        if apart and re.fullmatch(r"[^\s=~+]+=[^\s=]+", "".join(near)):
+            raise InputError(f"{' '.join(near)}: no spaces around the = sign. Write {''.join(near)}")
+    for word in plain:
+        _check_word(word, own)
+    _refuse_twice(plain)
+    several, quiet, verbose = (bool(seen & set(flags)) for flags in (MULTIRUN, QUIET, VERBOSE))
+    if quiet and verbose:
+        raise InputError("--quiet and --verbose: leave one of them out")
+    return Line(plain, own, "", several, quiet, verbose)
+
+
+def _flag(flag: str) -> str:
+    ours = (*MULTIRUN, *QUIET, *VERBOSE, *HELP, *VERSION)
+    if flag not in (*ours, *HYDRAS):
+        known = [f for f in (*ours, *OWN_FOLDER, *HYDRAS) if f.startswith("--")]
+        near = suggest(flag, known)
+        hint = near if near.startswith("Did") else f"Flags: {', '.join(known)}."
+        raise InputError(f"{flag}: no such flag. {hint} What is set has no dashes: key=value")
+    return flag
+
+
+def _folder(flag: str, place: str) -> Path:
+    if not place or ("=" in place and not Path(place).is_dir()):
+        raise InputError(f"{flag}: which folder? Write {flag} FOLDER; it holds your own choices")
+    folder = Path(place).resolve()
+    if not folder.is_dir():
+        there = "" if Path(place).is_absolute() else f" ({folder})"
+        raise InputError(
+            f"{flag} {place}: no such folder{there}. It holds your own choices, for example trial/mine.yaml"
+        )
+    if not any((folder / group).is_dir() for group in (*GROUPS, *HIDDEN)):
+        above = f"Write {flag} {folder.parent}" if folder.name in GROUPS else "It holds for example trial/mine.yaml"
+        raise InputError(f"{flag} {place}: no folder of a group is in it. {above}")
+    for file in sorted(file for group in GROUPS for file in folder.glob(f"{group}/*.yaml")):
+        _check_file(file)
+    return folder
+
+
+def _check_file(file: Path) -> None:
+    """Refuse an own choice that cannot be read or would land in another place than ours, and traits without a source.
+
+    A trait that is set on the command line needs none.
+    """
+    try:
+        said = place(file)
+        content = yaml.safe_load(file.read_bytes()) or {}
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: byte {error.start} is no UTF-8. Save the file as UTF-8") from None
+    except yaml.YAMLError as error:
+        raise InputError(unreadable(error, file)) from None
+    wanted = PLACES.get(file.parent.name, "")
+    if (wanted and not said) or " " in said:
+        raise InputError(f"{file}: the first line must be `# @package {wanted or said.split()[0]}`")
+    if not isinstance(content, dict):
+        raise InputError(f"{file}: a choice is lines of `key: value`, not {str(content)[:40]!r}")
+    bare = [k for k in content if str(k).endswith("_fold") and k not in (content.get("sources") or {})]
+    if bare and file.parent.name == "construct":
+        raise InputError(
+            f"{file}: {', '.join(bare)} without a source. Add sources: {{{bare[0]}: assumed}}, a key of "
+            "escape_abm/references.csv, or the citation"
+        )
+
+
+def unreadable(error: yaml.YAMLError, file: Path | None = None) -> str:
+    """Where a file is no YAML, and why."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return (f"{file}: " if file else "") + " ".join(str(error).split())
+    problem = str(error.problem)
+    way = "Look at the line before too; text with `: ` or `#` in it takes quotes"
+    if "duplicate" in problem:
+        way = "Keep one"
+    elif r"\t" in problem:
+        way = "Indent by spaces, not by tabs"
+    return f"{file or mark.name}, line {mark.line + 1}: {problem}. {way}"
+
+
+def _check_word(word: str, own: Path | None) -> None:
+    """Refuse a word that is no override, with what it may have been meant to be."""
+    if "=" in word or word.startswith("~"):
+        return
+    if any(word.count(right) > word.count(left) for left, right in ("[]", "{}", "()")):
+        raise InputError(f"{word}: part of a value with spaces? Put the whole of KEY=VALUE in quotes")
+    every = choices(own)
+    if word in every:
+        raise InputError(f"{word}: which one? Write {word}=CHOICE. Choices of {word}: {', '.join(every[word])}")
+    groups = [group for group, found in every.items() if word in found]
+    if groups:
+        raise InputError(f"{word}: a word is KEY=VALUE. Did you mean {' or '.join(f'{g}={word}' for g in groups)}?")
+    if word in ("help", "version"):
+        raise InputError(f"{word}: write --{word}")
+    key, colon, value = word.partition(":")
+    meant = f"{key}={value}" if colon else f"{word}=VALUE"
+    raise InputError(f"{word}: a word is KEY=VALUE. Write {meant}; --help lists what can be set")
+
+
+def _refuse_twice(words: Sequence[str]) -> None:
+    """Refuse a key that is set twice, of which Hydra would take the last."""
+    seen: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.lstrip("+").partition("=")
+        if equals and key in seen:
+            before = seen[key]
+            raise InputError(
+                f"{before} and {word}: {key} is set twice. Keep one, or for a run of each: -m {before},{value}"
+            )
+        seen[key] = word
+
+
+def refuse_hydras(words: Sequence[str]) -> None:
+    """Refuse what Hydra's own sweeper and launchers would have done."""
+    for word in words:
+        name = word.lstrip("+").partition("=")[0]
+        if name in ("hydra/launcher", "hydra/sweeper") or name.startswith("hydra.launcher."):
+            raise InputError(f"{word}: sweeps run on executor=processes, dask or slurm, by designs of the group sweep")
+        if name == "hydra.sweep.subdir":
+            raise InputError(f"{word}: the folder of a job is named by its number and what it is: leave this out")
+
+
+def refuse_product_as_value(words: Sequence[str]) -> None:
+    """Refuse the name of a product where its whole content would stand."""
+    for word in words:
+        arm = re.fullmatch(r"\+?(comparators\.[\w-]+)=([\w-]+)", word)
+        if arm:
+            key, name = arm.groups()
+            raise InputError(
+                f"{word}: an arm is a product, not a value. To add a new one: +product@{key}={name} (without the + if "
+                f"{key} is there already)"
+            )
+
+
+def refuse_twin(words: Sequence[str], product: str, arms: Mapping[str, str]) -> None:
+    """Refuse an added arm that would hide another, or be hidden: arms of one name are shown once.
+
+    Comparators of a list such as `all` may hold the product itself.
+    """
+    names = [product, *arms.values()]
+    for word in words:
+        key, _, _ = word.partition("=")
+        arm = key.removeprefix("+product@comparators.")
+        if arm != key and names.count(arms.get(arm, "")) > 1:
+            raise InputError(
+                f"{word}: {arms[arm]} is compared already. Leave one out, or give this one its own name and label: "
+                f"comparators.{arm}.name=my_{arms[arm]} comparators.{arm}.label=Mine"
+            )
+
+
+def changes_product(words: Sequence[str]) -> bool:
+    """Whether words change the product and do not say what it is called then."""
+    keys = {word.lstrip("+~").partition("=")[0].rpartition("@")[2] for word in words}
+    inside = {key for key in keys if key.startswith("product.")} - {"product.note"}
+    return bool(inside) and not inside & {"product.name", "product.label"}
+
+
+def decimal_point(word: str) -> str:
+    """What to write if a value was meant to be a decimal number; "" if it does not look like one."""
+    meant = re.fullmatch(r"[^=]+=-?\d+,\d+", word)
+    return f"A decimal number takes a point: {word.replace(',', '.')}. " if meant else ""
+
+
+def unknown_key(words: Sequence[str], there: Any) -> str:
+    """What to say of the first word whose key is not in a configuration; "" if there is none."""
+    for word in words:
+        name = word.split("=")[0].lstrip("+~")
+        owner, path = there, name.rpartition("@")[2]
+        parts = path.split(".")
+        for i, part in enumerate(parts):
+            if not isinstance(owner, dict) or part not in owner:
+                known = [str(k) for k in owner] if isinstance(owner, dict) else []
+                near = suggest(part, known, "".join(f"{p}." for p in parts[:i])).removesuffix("?")
+                end = "?" if near.startswith("Did") else "."
+                group = "construct@" if parts[i - 1] == "constructs" and "@" not in name and "{" not in word else ""
+                new = f" To add a new one: +{group}{word.lstrip('+')}" if i and parts[i - 1] in EXTENSIBLE else ""
+                return f"{word}: no such key {name!r}. {near}{end}{new}"
+            owner = owner[part]
+    return ""
+
+
+def searched(folder: str | Path) -> str:
+    """The override with which Hydra looks in a folder too."""
+    quoted = str(_folder("config_dir", str(folder))).replace("\\", "\\\\").replace("'", "\\'")
+    return f"hydra.searchpath=['file://{quoted}']"
+
+
+def own_folder(words: Sequence[str]) -> Path | None:
+    """The folder in which Hydra looks too."""
+    for word in words:
+        found = re.fullmatch(r"hydra\.searchpath=\['?file://(.*?)'?\]", word)
+        if found:
+            return Path(re.sub(r"\\(.)", r"\1", found[1]))
+    return None
+
+
+def without_override(own: Path, group: str) -> str:
+    """What to write in the own choice that takes a group which has a choice already; "" if there is none."""
+    for file in sorted(own.glob("*/*.yaml")):
+        for item in (yaml.safe_load(file.read_bytes()) or {}).get("defaults") or ():
+            for key, choice in item.items() if isinstance(item, dict) else ():
+                if key.lstrip("/") == group:
+                    return f"{file}: {group} has a choice already: write `- override /{group}: {choice}`"
+    return ""

@@ -1,0 +1,233 @@
+"""The door for Hydra: composes conf/ with the parameter rows, checks everything, then runs an experiment.
+
+Beside it only `faults` imports Hydra. A notebook calls `compose(["product=tandem", "cohort.size=50"])`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+import yaml
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from escape_abm.inputs.biology import Biology
+from escape_abm.inputs.checks import InputError
+from escape_abm.inputs.clinic import Clinic
+from escape_abm.inputs.cohort import Cohort
+from escape_abm.inputs.products import Component, Construct, Product
+from escape_abm.inputs.regimen import Regimen
+from escape_abm.inputs.settings import Engine, Settings, Trajectories, make_settings
+from escape_abm.inputs.trial import Trial
+from escape_abm.interface import command_line, groups
+from escape_abm.interface.config_errors import explain
+from escape_abm.runs.designs import Sweep
+from escape_abm.runs.executors import Executor
+
+if TYPE_CHECKING:  # --help and shell completion answer before pandas and numba are imported
+    pass
+NOT_SETTINGS = ("sweep", "executor", "pictures")  # how runs are made, which moves no result
+
+
+def conf_dir() -> str:
+    """Absolute path of conf/."""
+    return str(groups.conf_dir())
+
+
+@cache
+def register_rows() -> None:
+    """Put the defaults of the parameter rows where configurations start from (`rows` and `construct/reference`)."""
+    sections = {
+        "biology": Biology(),
+        "clinic": Clinic(),
+        "cohort": Cohort(),
+        "regimen": Regimen(),
+        "engine": Engine(),
+        "trajectories": Trajectories(),
+        "trial": Trial(),
+        "sweep": Sweep(),
+        "executor": Executor(),
+    }
+    store = ConfigStore.instance()
+    # Hydra copies its whole store for every group that it looks up, though loading from it copies again: with our rows
+    # in it, --help took twice as long.
+    ConfigStore.__deepcopy__ = lambda self, _: self  # type: ignore[attr-defined]
+    every = {name: section.model_dump(mode="json") for name, section in sections.items()}
+    store.store(group="rows", name="all", node=every)
+    store.store(group="rows", name="product", node=_defaults(Product))
+    store.store(group="rows", name="component", node=_defaults(Component))
+    store.store(group="construct", name="reference", node=_defaults(Construct))
+
+
+def _defaults(model: type[Product] | type[Component] | type[Construct]) -> dict[str, Any]:
+    return {name: f.get_default() for name, f in model.model_fields.items() if not f.is_required()}
+
+
+def compose(
+    overrides: Sequence[str] = (), config_name: str = "config", config_dir: str | Path | None = None
+) -> Settings:
+    """Settings from conf/ and these overrides, as on the command line.
+
+    Args:
+        overrides: For example `["product=tandem", "cohort.size=50"]`.
+        config_name: Primary configuration of the experiment in conf/.
+        config_dir: Folder with choices of your own, as `--config-dir` on the command line.
+
+    Raises:
+        InputError: an override names no known key or choice, or a value breaks a rule.
+    """
+    if isinstance(overrides, str):
+        raise InputError(f"{overrides}: a list of words is wanted. Write compose({overrides.split()})")
+    register_rows()
+    if config_dir is not None:
+        overrides = [*overrides, command_line.searched(config_dir)]
+    if GlobalHydra.instance().is_initialized():  # within an experiment
+        return settings_of(compose_words(overrides, config_name).data, config_name, own_search_path(overrides))
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir()):
+        return settings_of(compose_words(overrides, config_name).data, config_name, own_search_path(overrides))
+
+
+def read(config_name: str, words: Sequence[str] = ()) -> dict[str, Any]:
+    """A configuration of conf/ that is no run's, as plain data.
+
+    Raises:
+        InputError: a word names no known key or choice.
+    """
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir()):
+        return compose_words(words, config_name).data
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A composed configuration as plain data, and Hydra's own part of it."""
+
+    data: dict[str, Any]
+    hydra: DictConfig
+    refers: bool
+    """Whether a value is made from others, so that it changes with them."""
+
+
+def compose_words(overrides: Sequence[str], config_name: str) -> Composed:
+    """Compose a configuration; Hydra must have been initialised."""
+    for override in parse_words(overrides):
+        group = Path(conf_dir()) / override.key_or_group
+        if isinstance(override.value(), list) and group.is_dir():
+            raise InputError(f"{override.input_line}: {override.key_or_group} takes one choice. {command_line.SEVERAL}")
+        if isinstance(override.value(), bool | int | float) and group.is_dir():
+            names = ", ".join(sorted(file.stem for file in group.glob("*.yaml")))
+            raise InputError(
+                f"{override.input_line}: {group.name} takes a choice by its name: {names}. {command_line.NUMBERS}"
+            )
+        if override.key_or_group == "construct" and override.package is None:
+            raise InputError(
+                f"{override.input_line}: a CAR is chosen for its place in a product. {command_line.CONSTRUCT}"
+            )
+    command_line.refuse_product_as_value(overrides)
+    try:
+        whole = hydra.compose(config_name=config_name, overrides=list(overrides), return_hydra_config=True)
+        ours = OmegaConf.masked_copy(whole, [str(k) for k in whole if k != "hydra"])
+        refers = "${" in str(OmegaConf.to_container(ours, resolve=False))
+        data: Any = OmegaConf.to_container(ours, resolve=True)
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OSError) as error:
+        raise InputError(explain(error, overrides, config_name)) from None
+    plain = _relabelled({str(k): v for k, v in data.items()}, overrides)
+    refuse_drawn([o.partition("=")[0] for o in overrides], plain)
+    file, trial = whole.hydra.runtime.choices.get("trial"), plain.get("trial") or {}
+    if trial.get("published") and trial["name"] != file:
+        raise InputError(
+            f"trial.name={trial['name']!r} is not the name of its file: write name: {file}, or call the file "
+            f"{trial['name']}.yaml"
+        )
+    return Composed(plain, whole.hydra, refers)
+
+
+def parse_words(words: Iterable[str], parser: OverridesParser | None = None) -> list[Override]:
+    """Overrides as Hydra reads them."""
+    parser, out = parser or OverridesParser.create(), []
+    for word in words:
+        try:
+            out += parser.parse_overrides([word])
+        except HydraException:
+            key, _, value = word.partition("=")
+            raise InputError(
+                f"{word}: cannot be read. A value with spaces, commas, brackets or signs takes both kinds of quotes: "
+                f"'{key}=\"{value}\"'. Lists are [1,2]; several values are a,b with -m"
+            ) from None
+    return out
+
+
+def refuse_drawn(keys: Iterable[str], data: dict[str, Any]) -> None:
+    """Refuse to set what a posterior draws."""
+    for key in keys:
+        if key in (data.get("draws") or {}):
+            raise InputError(f"{key}: this parameter is drawn from a posterior; choose another biology to set it")
+
+
+def own_search_path(overrides: Sequence[str]) -> tuple[str, ...]:
+    """The words that name a folder with choices of one's own."""
+    return tuple(o for o in overrides if o.startswith("hydra.searchpath="))
+
+
+def from_config(composed: DictConfig, config_name: str, words: Sequence[str]) -> Settings:
+    """Settings from a configuration that Hydra composed of these words."""
+    data: Any = OmegaConf.to_container(composed, resolve=True)
+    return settings_of(_relabelled(data, words), config_name, ())
+
+
+def _relabelled(data: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """The label of a product that was changed and not renamed says so."""
+    if "product" in data and command_line.changes_product(words):
+        return with_value(data, ["product", "label"], f"{data['product']['label']}, changed")
+    return data
+
+
+def settings_of(data: dict[str, Any], config_name: str, own: tuple[str, ...]) -> Settings:
+    """Settings from plain data; what a trial published is kept only beside its own patients."""
+    settings = _plain_settings(data)
+    if settings.trial.published:
+        theirs, trial = _trial_settings(settings.trial.name, config_name, own), settings.trial
+        if not _same_trial(settings, theirs):
+            changed = "" if _same_patients(settings, theirs) else ", changed"
+            trial = trial.model_copy(update={"published": (), "label": f"{trial.label}{changed}"})
+        settings = settings.model_copy(update={"trial": trial})
+    return settings
+
+
+def _plain_settings(data: dict[str, Any]) -> Settings:
+    return make_settings({k: v for k, v in data.items() if k not in ("hydra", *NOT_SETTINGS)})
+
+
+@cache
+def _trial_settings(name: str, config_name: str, own: tuple[str, ...]) -> Settings:
+    """A trial as its file describes it."""
+    composed = hydra.compose(config_name=config_name, overrides=[f"trial={name}", *own])
+    data: Any = OmegaConf.to_container(composed, resolve=True)
+    return _plain_settings(data)
+
+
+def _same_trial(one: Settings, two: Settings) -> bool:
+    """Whether the patients, their treatment and what counts as what are the same, whatever the number of patients."""
+    if one.sample_fraction != two.sample_fraction or one.clinic.definitions() != two.clinic.definitions():
+        return False
+    return _same_patients(one, two) and one.product == two.product
+
+
+def _same_patients(one: Settings, two: Settings) -> bool:
+    """Whether the patients and their treatment, whatever the product, are the same."""
+    return (one.cohort.model_copy(update={"size": two.cohort.size}), one.regimen) == (two.cohort, two.regimen)
+
+
+def with_value(data: dict[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    """A copy with one value set; what lies beside the path is shared."""
+    first, *rest = path
+    return data | {first: with_value(data[first], rest, value) if rest else value}

@@ -1,0 +1,50 @@
+"""What Hydra says of a configuration that it cannot compose, in our words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import hydra
+import yaml
+from hydra.errors import MissingConfigException
+from omegaconf import OmegaConf
+
+from escape_abm.inputs.checks import suggest
+from escape_abm.interface import command_line
+
+
+def explain(error: Exception, overrides: Sequence[str], config_name: str) -> str:
+    """What Hydra says, and the nearest name for a key that it does not know; Hydra must have been initialised."""
+    if isinstance(error, yaml.YAMLError):
+        return command_line.unreadable(error)
+    own = command_line.own_folder(overrides)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        choices = sorted(error.options)
+        near = f"{suggest(choice, choices)} " if suggest(choice, choices).startswith("Did") else ""
+        if group == "comparators":
+            near = f"To compare with one product more: +product@comparators.b={choice}. "
+        mine = f"One of your own would be {own}/" if own else "Own choices need --config-dir FOLDER, which holds "
+        return (
+            f"{group}={choice}: no such choice. {near}Choices of {group}: {', '.join(choices)}. "
+            f"{mine}{group}/{choice}.yaml"
+        )
+    cause = error.__cause__ or error.__context__
+    text = str(error).strip()
+    if cause is not None and str(cause).strip() and str(cause).strip() not in text:
+        text += "\n" + str(cause).strip().splitlines()[0]
+    if "Ambiguous value" in text:
+        which = next((o for o in overrides if "," in o), "")
+        return f"{which}: this is several values. {command_line.decimal_point(which)}{command_line.SEVERAL}"
+    twice = re.search(r"Multiple values for (\S+)\. |(\S+) appears more than once|is defined before '([^@]+):", text)
+    if twice:
+        group = next(filter(None, twice.groups()))
+        which = next((o for o in overrides if o.startswith(f"+{group}=")), "")
+        if which:
+            return f"{which}: this group has a choice already, which is replaced without the +: {which.lstrip('+')}"
+        return (command_line.without_override(own, group) if own else "") or text
+    if "Could not override" not in text:
+        return text
+    whole = hydra.compose(config_name=config_name, return_hydra_config=True)
+    return command_line.unknown_key(overrides, OmegaConf.to_container(whole, resolve=False)) or text

@@ -1,0 +1,71 @@
+"""A patient's marrow day by day: a Mesa model that has the treatment in it, to watch, step and draw.
+
+`simulation.simulate` runs a patient to the end; `Bedside` is the same course of the cells engine on a marrow grid, one
+day a step, with agents that can be looked at in between.
+"""
+
+from __future__ import annotations
+
+from escape_abm.engines.engine import agents_seed
+from escape_abm.engines.grid import MarrowGrid
+from escape_abm.inputs.checks import InputError
+from escape_abm.inputs.cohort import sample_patient
+from escape_abm.inputs.products import car_classes
+from escape_abm.inputs.settings import Settings
+from escape_abm.law.rates import make_rates
+from escape_abm.law.states import alphabet_of
+from escape_abm.patient.course import Course, Trajectory
+from escape_abm.patient.leukaemia import grow_leukaemia
+
+
+class Bedside(MarrowGrid):
+    """One patient's marrow under one product: `step()` is a day.
+
+    Attributes:
+        course: The treatment: what is there, what was there on each day, what is planned, why it stopped.
+        running: Whether the course goes on.
+    """
+
+    def __init__(self, settings: Settings, patient: int = 0) -> None:
+        """Grow the patient's leukaemia, treat it, and stop at day 0, just after the first infusion.
+
+        Args:
+            settings: With `engine.name=cells`; the product is `settings.product`.
+            patient: Which patient of the cohort.
+
+        Raises:
+            InputError: the settings are of the whole patient.
+        """
+        if settings.engine.name != "cells":
+            raise InputError(f"engine.name={settings.engine.name}: only agents can be watched; choose engine=cells")
+        self.settings = settings = settings.sampled()
+        who = sample_patient(patient, settings.seed, settings.cohort, settings.biology)
+        classes = car_classes(settings.product, who.biology.antigens)
+        super().__init__(
+            alphabet_of(who.biology),
+            classes,
+            make_rates(who.biology, classes, infused=True),
+            rng=agents_seed(who),
+            sites=round(who.biology.leukaemia.carrying_capacity_cells),
+            space=settings.engine.space,
+        )
+        self.course = Course(
+            who,
+            settings.product,
+            settings.regimen,
+            settings.clinic,
+            follow_up_days=settings.follow_up_days,
+            engine=settings.engine,
+            entry=grow_leukaemia(who, settings.engine),
+            advance=self.advance,
+        )
+        self.populate(self.course.cells, self.course.car_t, self.course.b_cells)
+
+    def step(self) -> None:
+        """One day, with everything that is planned for it."""
+        self.course.follow(min(self.course.day + 1, self.settings.follow_up_days))
+        self.running = self.course.stop is None and self.course.day < self.settings.follow_up_days
+
+    def trajectory(self) -> Trajectory:
+        """What was there on each day up to now."""
+        return self.course.trajectory()

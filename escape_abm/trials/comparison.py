@@ -1,0 +1,229 @@
+"""A virtual trial beside the published one: what a trial of that size would have published, were the model right.
+
+The virtual trial is simulated once, large. From it many trials of the published size are drawn, each patient followed
+for as long as the trial followed its own; each gives every published endpoint. Their spread is the predictive interval:
+a published figure outside it tells against the model, with 5 % of false alarms.
+
+Trials differ for reasons that no parameter explains. With `clinic.between_trials_sd` above 0, each drawn trial has odds
+of its own for each endpoint, by a factor whose logarithm has this standard deviation: its patients are drawn with these
+odds. Medians are scaled by such a factor.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from escape_abm.inputs.checks import InputError
+from escape_abm.inputs.settings import DAYS_PER_MONTH
+from escape_abm.inputs.trial import FollowUp, Published, Trial
+from escape_abm.trials.estimates import Reading, readings, weighted
+from escape_abm.trials.survival import proportion
+
+Floats = NDArray[np.float64]
+
+COLUMNS = (
+    "trial", "stratum", "endpoint", "month", "published", "published_lower", "published_upper", "simulated", "lower",
+    "upper", "inside", "n", "source", "note",
+)  # fmt: skip
+RESAMPLES = 1000
+LEVEL = 95
+ENDPOINT_NAMES = {
+    "complete_remission": "CR",
+    "mrd_negative": "MRD-negative CR",
+    "overall_survival": "OS",
+    "event_free_survival": "EFS",
+    "relapse_free_survival": "RFS",
+    "cumulative_incidence_relapse": "relapse, cumulative",
+    "cumulative_incidence_antigen_negative": "antigen-negative relapse, cumulative",
+    "cumulative_incidence_antigen_positive": "antigen-positive relapse, cumulative",
+    "cumulative_incidence_lineage_switch": "lineage switch, cumulative",
+    "non_relapse_mortality": "non-relapse mortality",
+    "crs_any_grade": "CRS, any grade",
+    "crs_grade_3_or_higher": "CRS grade ≥ 3",
+    "b_cell_aplasia": "B-cell aplasia",
+    "car_t_persistence": "CAR T persistence",
+    "relapse": "relapse, crude",
+    "relapse_antigen_negative": "antigen-negative, of relapses",
+    "relapse_antigen_positive": "antigen-positive, of relapses",
+    "relapse_lineage_switch": "lineage switch, of relapses",
+    "car_t_lost_at_relapse": "CAR T lost, of relapses",
+}
+"""What a reader calls the endpoints."""
+
+
+class Resamples(NamedTuple):
+    """Trials to be drawn from a large virtual one. P patients, B trials."""
+
+    patients: pd.DataFrame  # (P,) followed as the trial followed its own
+    chance: Floats  # (B, P) of each patient in each trial, relative to the others
+    size: int
+    between_trials_sd: float
+
+    def read(self, reading: Reading, days: Sequence[float], rng: np.random.Generator) -> Floats:
+        """(D, B) what each trial would publish of an endpoint on each day; odds are those of the last of them."""
+        factor = np.exp(self.between_trials_sd * rng.standard_normal((RESAMPLES, 1)))
+        had = reading.of & (reading.cause == 1) & (True if reading.days is None else reading.days <= max(days))
+        chance = self.chance if reading.value is not None else self.chance * np.where(had, factor, 1.0)
+        weights = rng.multinomial(self.size, chance / chance.sum(axis=1, keepdims=True)).astype(float)
+        found = np.array([weighted(reading, weights, day) for day in days])
+        return np.asarray(found * factor[:, 0] if reading.value is not None else found)
+
+
+def as_followed(patients: pd.DataFrame, follow_up: FollowUp | None, rng: np.random.Generator) -> pd.DataFrame:
+    """What a trial that ended would know: each patient is followed for a time drawn from `follow_up`."""
+    p = patients.copy()
+    if follow_up is None:
+        return p
+    u = rng.random(len(p))
+    quantiles = [follow_up.shortest_months, follow_up.median_months, follow_up.longest_months]
+    end = np.interp(u, [0, 0.5, 1], quantiles) * DAYS_PER_MONTH
+    for name in ("day_event", "day_death", "day_transplant", "day_reinfusion", "day_car_t_lost", "day_b_cell_recovery"):
+        p.loc[p[name] > end, name] = math.nan
+    late = (p["day_relapse"] > end).to_numpy()
+    p.loc[late, "day_relapse"] = math.nan
+    p.loc[late, "relapse"] = False
+    p.loc[late, ["relapse_kind", "relapse_phenotype", "relapse_mechanism", "relapse_site", "car_t_lost_at_relapse"]] = (
+        pd.NA
+    )
+    p.loc[p["day_death"].isna(), "cause_of_death"] = pd.NA
+    for name in ("day_last", "day_watched"):
+        p[name] = np.minimum(p[name], end)
+    return p
+
+
+def chosen(patients: pd.DataFrame, condition: str) -> NDArray[np.bool_]:
+    """Who meets a condition on the columns of the patients table ("": everyone).
+
+    Raises:
+        InputError: the condition cannot be read, or is not one of yes and no.
+    """
+    if not condition:
+        return np.ones(len(patients), dtype=bool)
+    try:
+        met = patients.eval(condition, engine="python")
+    except Exception as error:  # noqa: BLE001  (pandas raises many kinds)
+        known = ", ".join(patients.columns)
+        raise InputError(f"condition {condition!r}: {error}. Columns of the patients table: {known}") from None
+    found = pd.Series(met, index=patients.index)
+    if found.dtype.kind != "b" and str(found.dtype) != "boolean":
+        raise InputError(f"condition {condition!r} is not one of yes and no: compare a column with a value")
+    return found.fillna(False).to_numpy(dtype=bool)
+
+
+def resample(
+    patients: pd.DataFrame, trial: Trial, rng: np.random.Generator, between_trials_sd: float = 0.0
+) -> Resamples:
+    """Trials of the published size of the patients who count in the trial.
+
+    If parameters are draws of a posterior, each trial has the patients of one of them.
+
+    Raises:
+        InputError: nobody counts.
+    """
+    p = as_followed(patients, trial.follow_up, rng)
+    p = p[chosen(p, trial.analysed)].reset_index(drop=True)
+    if not len(p):
+        raise InputError(f"trial {trial.name}: analysed={trial.analysed!r} is met by no virtual patient")
+    chance = np.ones((RESAMPLES, len(p)))
+    if "draw" in p:
+        chance = (p["draw"].to_numpy() == rng.choice(p["draw"].unique(), size=RESAMPLES)[:, None]).astype(float)
+    return Resamples(p, chance, trial.size or len(patients), between_trials_sd)
+
+
+def compare(
+    patients: pd.DataFrame, trial: Trial, rng: np.random.Generator, between_trials_sd: float = 0.0
+) -> pd.DataFrame:
+    """Every published figure beside its predictive interval.
+
+    Args:
+        patients: Rows of one arm of a large virtual trial.
+        trial: What was published, of how many, followed for how long.
+        rng: Source of chance of the trials that are drawn.
+        between_trials_sd: Differences between trials that no parameter explains, on the logit scale.
+
+    Returns:
+        `COLUMNS`; `simulated` is the median of the drawn trials, `inside` empty where nothing can be compared, and
+        `note` then says why.
+    """
+    drawn = resample(patients, trial, rng, between_trials_sd)
+    at_hand = readings(drawn.patients)
+    lines = []
+    for point in trial.published:
+        simulated, lower, upper, why = math.nan, math.nan, math.nan, point.not_compared
+        if not why:
+            values = _values(point, at_hand, drawn, trial, rng)
+            known = values[np.isfinite(values)]
+            if known.size < RESAMPLES / 20:
+                why = "hardly any virtual trial of this size can tell"
+            else:
+                tails = [50, (100 - LEVEL) / 2, (100 + LEVEL) / 2]
+                simulated, lower, upper = map(float, np.percentile(known, tails))
+        inside: Any = pd.NA if why else bool(lower - 1e-9 <= exact(point) <= upper + 1e-9)
+        what = trial.name, point.stratum, point.endpoint, point.month
+        published = point.estimate, *interval(point)
+        lines.append((*what, *published, simulated, lower, upper, inside, point.n, point.source, why or point.note))
+    table = pd.DataFrame(lines, columns=list(COLUMNS))
+    return table.astype({"inside": "boolean", "month": float, "n": "Int64"})
+
+
+def exact(point: Published) -> float:
+    """The published share as exactly as it is known."""
+    return point.events / point.n if point.events is not None and point.n else point.estimate
+
+
+def interval(point: Published) -> tuple[float | None, float | None]:
+    """The published 95 % interval; where none was, that of Clopper and Pearson from events and n."""
+    if point.lower is None and point.upper is None and point.events is not None and point.n is not None:
+        found = proportion(point.events, point.n)
+        return found.lower, found.upper
+    return point.lower, point.upper
+
+
+def _values(
+    point: Published, at_hand: dict[str, Reading], drawn: Resamples, trial: Trial, rng: np.random.Generator
+) -> Floats:
+    """(B,) one published endpoint in each trial that was drawn."""
+    reading = at_hand[point.endpoint]
+    condition = "" if point.stratum == "all" else trial.strata[point.stratum]
+    reading = reading._replace(of=reading.of & chosen(drawn.patients, condition))
+    values: Floats = drawn.read(reading, [(point.month or 0.0) * DAYS_PER_MONTH], rng)[0]
+    return values
+
+
+def curves(
+    patients: pd.DataFrame,
+    trial: Trial,
+    endpoints: tuple[str, ...],
+    rng: np.random.Generator,
+    between_trials_sd: float = 0.0,
+) -> pd.DataFrame:
+    """Median and predictive interval of some endpoints month by month: `endpoint, month, median, lower, upper`."""
+    drawn = resample(patients, trial.model_copy(update={"follow_up": None}), rng, between_trials_sd)
+    at_hand, longest = readings(drawn.patients), int(patients["day_last"].max() / DAYS_PER_MONTH)
+    months, lines = np.arange(0, longest + 0.5, 0.5), []
+    for endpoint in endpoints:
+        each = drawn.read(at_hand[endpoint], list(months * DAYS_PER_MONTH), rng)
+        for month, values in zip(months, each, strict=True):
+            if np.isfinite(values).any():
+                tails = [50, (100 - LEVEL) / 2, (100 + LEVEL) / 2]
+                lines.append((endpoint, month, *np.nanpercentile(values, tails)))
+    return pd.DataFrame(lines, columns=["endpoint", "month", "median", "lower", "upper"])
+
+
+def row_name(line: Any) -> str:
+    """What a reader calls a published figure: a line with `endpoint`, `month` and `stratum`."""
+    name = ENDPOINT_NAMES.get(line.endpoint, line.endpoint.replace("_", " "))
+    if line.endpoint.startswith("relapse_cd"):
+        signs = line.endpoint.removeprefix("relapse_").replace("pos", "+").replace("neg", "−").replace("_", "")
+        name = f"{signs.upper()}, of relapses"
+    month = "" if line.month is None or pd.isna(line.month) else f", {line.month:g} mo"
+    of = line.stratum.replace("cd19_", "CD19-").replace("cd22_", "CD22-").replace("crs_", "CRS_").replace("_", " ")
+    of = re.sub(r"(?<=\d) (?=\d)", "–", of)  # grades 1 2
+    return f"{name}{month}" + ("" if of == "all" else f" ({of})")
