@@ -6,13 +6,12 @@ from typing import NamedTuple
 
 import emcee
 import numpy as np
+from numpy.typing import NDArray
 
-from escape_abm.evidence.calibration import Floats
 from escape_abm.evidence.emulator import Emulator
-from escape_abm.evidence.targets import (
-    Data,
-    log_likelihood,
-)
+from escape_abm.evidence.targets import Data, log_likelihood
+
+Floats = NDArray[np.float64]
 
 
 class Posterior(NamedTuple):

@@ -1,7 +1,7 @@
 """The counts engine beside exact laws of branching processes: cells that divide, die and lose an antigen.
 
-What `tests/test_verification.py` tests at one setting each is drawn here along an axis. Only the leukaemia's birth,
-death and loss are taken from a biology; every other route should be closed (`conf/theory.yaml`).
+What `tests/engines/test_verification.py` tests at one setting each is drawn here along an axis. Only the leukaemia's
+birth, death and loss are taken from a biology; every other route should be closed (`conf/theory.yaml`).
 """
 
 from __future__ import annotations

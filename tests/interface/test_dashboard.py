@@ -25,7 +25,8 @@ from PIL import Image
 from escape_abm import compose, parameter_rows
 from escape_abm.figures.style import BLUE, GREEN
 from escape_abm.interface import dashboard_choices
-from tests import browser, test_start
+from tests import test_start
+from tests.interface import browser
 
 start = test_start.start  # start.py in an empty project
 KILL, LOSS = "biology.killing.kill_per_day", "biology.antigens.cd19.last_hit_per_division"
@@ -125,7 +126,7 @@ def test_pages_have_their_own_patient_and_let_go_of_old_ones(
         mine = f"{__file__}::test_pages_have_their_own_patient_and_let_go_of_old_ones"
         clean = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
         subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", mine], check=True, env=clean, cwd=Path(__file__).parents[1]
+            [sys.executable, "-m", "pytest", "-q", mine], check=True, env=clean, cwd=Path(__file__).parents[2]
         )
         return
     import ipyvuetify

@@ -25,7 +25,7 @@ from escape_abm.law.states import SANCTUARY, phenotype
 from escape_abm.patient.course import simulate
 from escape_abm.patient.marrow_model import Bedside
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SMALL = ("engine.sample_cells=900", "follow_up_months=1")
 
 

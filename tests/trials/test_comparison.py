@@ -19,9 +19,9 @@ from escape_abm.inputs.trial import FollowUp, Published, Trial
 from escape_abm.trials.comparison import COLUMNS, as_followed, chosen, compare, interval, resample, weighted
 from escape_abm.trials.estimates import pairs_to_tell_apart, prevented, read, readings, small_trials, tell_apart
 from escape_abm.trials.survival import chance_of_none, patients_to_see_one, patients_to_tell_apart, proportion
-from tests.test_verification import FALSE_ALARM
+from tests.engines.law_scores import FALSE_ALARM
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FOLLOW_UP = FollowUp(shortest_months=3, median_months=6, longest_months=11)
 
 

@@ -21,7 +21,7 @@ from escape_abm.law.states import alphabet_of
 from escape_abm.patient.leukaemia import grow_leukaemia
 from escape_abm.trials.comparison import chosen, compare
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TRIALS = sorted(p.stem for p in (Path(conf_dir()) / "trial").glob("*.yaml") if p.stem != "none")
 AGAIN = pd.read_csv(Path(__file__).with_name("published_again.csv"), dtype=str, keep_default_na=False)
 """Every figure as a second person entered it, under the names of the configuration."""

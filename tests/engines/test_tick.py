@@ -29,7 +29,7 @@ from escape_abm.figures import checks
 from escape_abm.inputs.biology import Biology
 from escape_abm.inputs.settings import Engine
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 tick_accuracy: Any = importlib.import_module("tick_accuracy")
 
 PATIENTS = 2000

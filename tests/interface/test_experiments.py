@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SCRIPT = str(ROOT / "experiments" / "compare_products.py")
 SMALL = ("cohort.size=6", "trajectories.patients=2")
 

@@ -11,96 +11,24 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
-from scipy import integrate, stats
+from scipy import stats
 from scipy.special import expit
 
-from escape_abm import run_trial
 from escape_abm.evidence import calibration
 from escape_abm.evidence.emulator import Emulator, features, fit_emulator
 from escape_abm.evidence.posterior import sample_posterior
 from escape_abm.evidence.sensitivity import indices
-from escape_abm.evidence.targets import FAMILIES, Data, Free, design, free_parameters, log_likelihood, targets_of
+from escape_abm.evidence.targets import FAMILIES, Data, Free, design, free_parameters, targets_of
 from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.rows import replace
-from escape_abm.inputs.settings import Settings, make_settings
+from escape_abm.inputs.settings import Settings
 from escape_abm.interface.composition import compose
-from escape_abm.trials.estimates import Reading, among_draws, contrast, read
 
 Floats = NDArray[np.float64]
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FALSE_ALARM = 1e-4
 SHARE, MEDIAN = np.array([True]), np.array([False])
-
-
-def surface(x: Floats) -> Floats:
-    """Logits that are a quadratic of two parameters."""
-    u, v = 2 * x[:, 0] - 1, 2 * x[:, 1] - 1
-    return -0.5 + 1.5 * u - 0.8 * v + 0.7 * u * v - 0.4 * v**2
-
-
-def shares(x: Floats, n: int, seed: int, extra: float = 0.0) -> tuple[Floats, Floats]:
-    rng = np.random.default_rng(seed)
-    p = expit(surface(x) + extra * rng.standard_normal(len(x)))
-    return (rng.binomial(n, p) / n)[:, None], np.full((len(x), 1), float(n))
-
-
-@pytest.mark.statistical
-def test_emulator_finds_a_quadratic() -> None:
-    x = design(400, 2, 1)
-    emulator = fit_emulator(x, *shares(x, 30, 2), SHARE)
-    new = design(256, 2, 7)
-    off = emulator.predict(new)[:, 0] - surface(new)
-    assert np.abs(off).mean() < 0.1  # 12 000 patients tell 6 coefficients to about 0.05
-    assert emulator.lack_of_fit[0] < 0.2
-
-
-@pytest.mark.statistical
-def test_emulator_sees_its_lack_of_fit() -> None:
-    """Runs that scatter by 0.6 about the surface beyond sampling: found, not taken for noise."""
-    x = design(600, 2, 1)
-    assert fit_emulator(x, *shares(x, 100, 3, extra=0.6), SHARE).lack_of_fit[0] == pytest.approx(0.6, abs=0.12)
-    logs = surface(x) + np.random.default_rng(1).normal(0, np.hypot(0.1, 0.3), len(x))
-    fitted = fit_emulator(x, logs[:, None], np.full((len(x), 1), 0.1**-2), MEDIAN)
-    assert fitted.lack_of_fit[0] == pytest.approx(0.3, abs=0.05)
-
-
-def test_an_endpoint_that_hardly_any_run_can_tell_judges_nothing() -> None:
-    x = design(64, 2, 1)
-    estimates, n = shares(x, 30, 2)
-    n[10:] = 0
-    emulator = fit_emulator(x, estimates, n, SHARE)
-    assert np.isinf(emulator.lack_of_fit[0])
-    data = Data(np.array([3.0]), np.array([10.0]), np.array([math.nan]), np.array([math.nan]), np.ones(1), SHARE)
-    assert log_likelihood(emulator.predict(x), emulator.lack_of_fit, data).tolist() == [[0.0]] * 64
-
-
-def test_likelihood_is_binomial_about_a_normal_logit() -> None:
-    """Against numerical integration; and normal for medians."""
-    for k, n, sd in ((7.0, 20.0, 0.5), (0.0, 20.0, 1.0), (497.0, 578.0, 1.5)):  # the last is narrow against its normal
-        data = Data(np.array([k]), np.array([n]), np.array([math.nan]), np.array([math.nan]), np.ones(1), SHARE)
-        best = stats.binom.logpmf(k, n, k / n)
-        z = np.linspace(-9, 9, 100_001)
-        for logit in (-3.0, -0.6, 1.0):
-            each = stats.binom.pmf(k, n, expit(logit + sd * z)) * stats.norm.pdf(z)
-            found = log_likelihood(np.array([[logit]]), np.array([sd]), data)[0, 0]
-            assert found == pytest.approx(math.log(integrate.trapezoid(each, z)) - best, abs=4e-3)
-    k, n = 7.0, 20.0
-    data = Data(np.array([k]), np.array([n]), np.array([math.nan]), np.array([math.nan]), np.ones(1), SHARE)
-    at = log_likelihood(np.array([[math.log(k / n / (1 - k / n))]]), np.zeros(1), data)
-    assert at[0, 0] == pytest.approx(0, abs=1e-12)
-    median = Data(np.array([0.5]), np.ones(1), np.array([2.0]), np.array([0.3]), np.array([0.5]), MEDIAN)
-    off = log_likelihood(np.array([[2.5]]), np.array([0.4]), median)
-    density = stats.norm.logpdf(0.5, scale=0.5) - stats.norm.logpdf(0, scale=0.3)  # of a median that is met exactly: 0
-    assert off[0, 0] == pytest.approx(0.5 * density)
-
-
-def test_nothing_published_is_certain() -> None:
-    """None of 20 and all of 20 have a likelihood at every share."""
-    logits = np.array([[-3.0, 3.0]])
-    none = np.full(2, math.nan)
-    data = Data(np.array([0.0, 20.0]), np.full(2, 20.0), none, none, np.ones(2), np.ones(2, dtype=bool))
-    assert log_likelihood(logits, np.zeros(2), data)[0] == pytest.approx([20 * math.log(expit(3))] * 2)
 
 
 # ------------------------------------------------------------------------------------------------------ coverage
@@ -282,91 +210,6 @@ def test_features_are_all_quadratic_terms() -> None:
     assert features(np.zeros((1, 5))).shape == (1, 5 + 15)
     empty = Emulator(np.zeros(1), np.zeros((1, 20)), np.zeros(1), SHARE)
     assert empty.predict(np.zeros((3, 5))).shape == (3, 1)
-
-
-# ------------------------------------------------------------------------------------------- draws of a posterior
-
-
-def drawn(spread: float, size: int = 2000, draws: int = 20) -> pd.DataFrame:
-    """Patients table of a hand-made share whose logit differs by this standard deviation between draws."""
-    rng = np.random.default_rng(5)
-    draw = np.arange(size) % draws
-    p = expit(-1.0 + spread * stats.norm.ppf((np.arange(draws) + 0.5) / draws))
-    return pd.DataFrame({"draw": draw, "had": rng.random(size) < p[draw]})
-
-
-@pytest.mark.statistical
-@pytest.mark.parametrize("spread", [0.0, 0.5, 1.0])
-def test_intervals_hold_what_is_not_known_of_the_parameters(spread: float) -> None:
-    """The variance on the logit scale is that of sampling and that between draws; the second is found."""
-    table = drawn(spread)
-    reading = Reading(np.ones(len(table), dtype=bool), table["had"].to_numpy().astype(np.int64))
-    found = among_draws(reading, table["draw"].to_numpy(), 0.0).estimate
-    width = math.log(found.upper / (1 - found.upper)) - math.log(found.lower / (1 - found.lower))
-    sampling = 1 / math.sqrt(len(table) * found.estimate * (1 - found.estimate))
-    sd = width / 2 / 1.96
-    assert sd >= 0.99 * sampling
-    assert math.sqrt(max(0.0, sd**2 - sampling**2)) == pytest.approx(spread, abs=0.25)
-    alone = read(reading, 0.0)
-    if spread:  # none is found too, to within what 20 draws tell
-        assert found.upper - found.lower > 2 * (alone.upper - alone.lower)
-
-
-@pytest.mark.statistical
-@pytest.mark.parametrize("spread", [0.0, 0.15])
-def test_differences_between_products_hold_it_too(spread: float) -> None:
-    """Remission is better by 0.2 under one arm, by a spread that differs between 40 draws of 100 patients."""
-    rng, draw = np.random.default_rng(8), np.arange(4000) % 40
-    better = (0.2 + spread * stats.norm.ppf((np.arange(40) + 0.5) / 40))[draw]
-    frame = {"patient": np.arange(4000), "draw": draw, "relapse_kind": pd.NA, "mrd_negative": False}
-    frame |= dict.fromkeys(("day_relapse", "day_death", "day_event"), math.nan)
-    arms = {"a": 0.4 - better / 2, "b": 0.4 + better / 2}
-    table = pd.concat(
-        pd.DataFrame(frame | {"arm": a, "complete_remission": rng.random(4000) < p}) for a, p in arms.items()
-    )
-    one = contrast(table, ["a", "b"], 12).set_index("endpoint").loc["complete_remission"]
-    alone = contrast(table.drop(columns="draw"), ["a", "b"], 12).set_index("endpoint").loc["complete_remission"]
-    variance = ((one["upper"] - one["lower"]) ** 2 - (alone["upper"] - alone["lower"]) ** 2) / (2 * 1.96) ** 2
-    assert math.sqrt(max(0.0, variance)) == pytest.approx(spread, abs=0.05)
-    assert one["lower"] < 0.2 < one["upper"]
-
-
-def test_patients_get_draws_in_turn() -> None:
-    settings = compose(["trial=none", "comparators=none", "product=cd19_fmc63", "cohort.size=4", "workers=1"])
-    path = "biology.leukaemia.net_growth_per_day"
-    data = settings.model_dump() | {"draws": {path: (0.08, 0.15)}}
-    both = make_settings(data)
-    assert [both.drawn(i).biology.leukaemia.net_growth_per_day for i in range(4)] == [0.08, 0.15, 0.08, 0.15]
-    result = run_trial(both)
-    assert result.patients["draw"].tolist() == [0, 1, 0, 1]
-    one = run_trial(replace(settings, {path: 0.15})).patients
-    mine = result.patients.drop(columns="draw")
-    pd.testing.assert_frame_equal(mine[mine["patient"] % 2 == 1], one[one["patient"] % 2 == 1])
-
-
-@pytest.mark.parametrize(
-    ("draws", "words"),
-    [
-        ({"biology.killing.kill": (1.0,)}, "is no parameter row. Did you mean"),
-        ({"biology.killing.kill_per_day": (1.0, 200.0)}, "2 values from 1 to 200; give 2 between 0 and 100"),
-        ({"biology.killing.kill_per_day": (1.0,), "biology.killing.hill": (1.0, 2.0)}, "give 1 between"),
-    ],
-)
-def test_bad_draws_are_refused(draws: dict[str, tuple[float, ...]], words: str) -> None:
-    with pytest.raises(InputError, match=words):
-        make_settings(compose(["trial=none"]).model_dump() | {"draws": draws})
-
-
-def test_draws_are_not_overridden_in_silence(tmp_path: Path) -> None:
-    (tmp_path / "biology").mkdir()
-    text = (
-        "# @package _global_\ndefaults: [cd19_kinetics@biology, _self_]\ndraws:\n  biology.killing.hill: [1.2, 1.6]\n"
-    )
-    (tmp_path / "biology" / "two.yaml").write_text(text)
-    here = f"hydra.searchpath=[file://{tmp_path}]"
-    assert compose(["biology=two", here]).draw_count == 2
-    with pytest.raises(InputError, match="hill: this parameter is drawn from a posterior; choose another biology"):
-        compose(["biology=two", "biology.killing.hill=2", here])
 
 
 def script(name: str, *words: str, cwd: Path) -> Path:

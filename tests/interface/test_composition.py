@@ -12,7 +12,7 @@ from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.settings import Settings
 from escape_abm.interface.composition import compose, conf_dir
 from escape_abm.interface.launch import launch
-from tests.test_parameters import ROWS
+from tests.inputs.test_parameters import ROWS
 
 GROUPS = sorted(p.name for p in Path(conf_dir()).iterdir() if p.is_dir() and p.name != "figure")  # no settings
 CHOICES = [(g, p.stem) for g in GROUPS for p in sorted((Path(conf_dir()) / g).glob("*.yaml"))]

@@ -90,7 +90,7 @@ def test_completion_passes_over_what_hydra_cannot_read(line: str, read: str, fla
 )
 def test_the_tab_key_in_bash(line: str, told: list[str], tmp_path: Path) -> None:
     """Completions and nothing else, whichever Python is called."""
-    script = Path(__file__).parents[1] / "experiments" / "compare_products.py"
+    script = Path(__file__).parents[2] / "experiments" / "compare_products.py"
     (tmp_path / "x.py").write_text(script.read_text())
     (tmp_path / "another.py").write_text("import escape_abm\nprint('engine=called')\n")
     (tmp_path / "bin").mkdir()

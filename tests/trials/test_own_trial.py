@@ -14,7 +14,7 @@ from escape_abm.interface import command_line, groups
 from escape_abm.interface.composition import compose
 from escape_abm.trials.survival import proportion
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "docs" / "own_trial" / "trial" / "my_trial.yaml"
 
 BROKEN = {

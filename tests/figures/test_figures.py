@@ -15,9 +15,9 @@ import escape_abm
 from escape_abm.figures import courses, style
 from escape_abm.inputs.checks import InputError
 from escape_abm.interface import catalogue
-from tests.update_baseline import SAMPLERS
+from tests.trials.update_baseline import SAMPLERS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STORED = Path(__file__).with_name("figures")
 UPDATE = "python experiments/figures.py small=true into=tests/figures"
 same_luck = pytest.mark.skipif(

@@ -1,4 +1,4 @@
-"""Move the exact baseline: `python -m tests.update_baseline`. Say in CHANGELOG.md that results moved, and why."""
+"""Move the exact baseline: `python -m tests.trials.update_baseline`. CHANGELOG.md then says what moved results, and why."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.update_baseline import BASELINE, SAMPLERS, baseline
+from tests.trials.update_baseline import BASELINE, SAMPLERS, baseline
 
 
 @pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) >= "2.5.0", reason=f"the exact baseline is of {SAMPLERS}")

@@ -34,7 +34,7 @@ from escape_abm.interface.composition import compose
 from escape_abm.law.states import CAR_T_PHENOTYPES, MYELOID, SANCTUARY, alphabet_of
 from escape_abm.patient.course import Trajectory, simulate
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 mean_field: Any = importlib.import_module("mean_field")
 
 Floats = NDArray[np.float64]

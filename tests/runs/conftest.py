@@ -1,0 +1,46 @@
+"""The troubled script, and sweeps that are killed on their way."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from escape_abm.interface.launch import launch
+from escape_abm.runs.fingerprint import Experiment
+from escape_abm.runs.jobs import load_task
+from tests.runs.troubled import ROOT, TROUBLED, small
+
+
+@pytest.fixture
+def troubled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs the troubled experiment in this process, in a folder of its own; gives the exit code."""
+    script = tmp_path / "script" / "troubled.py"
+    script.parent.mkdir()
+    script.write_text(TROUBLED)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TROUBLE", str(tmp_path))
+
+    def run(*words: str) -> Any:
+        load_task.cache_clear()
+        task = load_task(Experiment("troubled", script, "compare"))
+        GlobalHydra.instance().clear()
+        monkeypatch.setattr(sys, "argv", ["troubled.py", *small(*words)])
+        try:
+            launch(task)
+        except SystemExit as stopped:
+            return stopped.code
+        return 0
+
+    run.script = script  # type: ignore[attr-defined]
+    return run
+
+
+@pytest.fixture
+def kills(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("kills")
