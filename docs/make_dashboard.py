@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests import browser
+from tests.interface import browser
 
 RELAPSE_DAY = 73
 ALT = "document.querySelector('#marrow')?.alt ?? ''"

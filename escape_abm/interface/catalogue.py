@@ -28,7 +28,7 @@ from escape_abm.interface.request import ask
 from escape_abm.runs import terminal
 from escape_abm.runs.fingerprint import Experiment, Index, name_of
 from escape_abm.runs.jobs import Planned, do_jobs
-from escape_abm.runs.run_folder import held, storage
+from escape_abm.runs.run_folder import held, storage, write_csv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -204,7 +204,7 @@ class Gallery:
         else:
             figure, numbers = PAINTERS[config.draw](runs, **config.options)
         with storage(self.into):
-            numbers.to_csv(self.into / f"{name}.csv", index=False)
+            write_csv(numbers, self.into / f"{name}.csv")
             if self.small:
                 return str(self.into / f"{name}.csv")
             if runs and not config.kept:  # the same picture, whether from the run or from its numbers

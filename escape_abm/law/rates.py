@@ -6,6 +6,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from escape_abm.inputs.biology import Antigen, Biology
@@ -163,10 +164,18 @@ def make_rates(biology: Biology, classes: tuple[CarClass, ...] = (), infused: bo
 # ----------------------------------------------------------------------------------------- recognition and hazards
 
 
+@njit(cache=True)
 def hill(density: NDArray[np.float64], half: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
-    """Recognition of a density by a receptor with this half-density; an infinite half-density sees nothing."""
-    with np.errstate(over="ignore"):  # a density of zero is seen by no receptor
-        return 1.0 / (1.0 + (half / np.maximum(density, 1e-300)) ** exponent)
+    """Recognition of densities (S, A) by a receptor with these half-densities (A,); an infinite one sees nothing.
+
+    Compiled, since the last digit of NumPy's power differs between processors, and with it a patient's course.
+    """
+    seen = np.zeros(density.shape)
+    for i in range(density.shape[0]):
+        for j in range(density.shape[1]):
+            if density[i, j] > 0:
+                seen[i, j] = 1.0 / (1.0 + math.pow(half[j] / density[i, j], exponent))
+    return seen
 
 
 def any_receptor(p: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -97,8 +97,8 @@ def _select(rng: np.random.Generator, cells: Counts, letters: Alphabet, patient:
     """
     antigen = _antigen(patient.prior_car_antigen, "prior_car_antigen", letters)
     biology = patient.biology
-    half = np.array(biology.antigens[patient.prior_car_antigen].half_density_molecules)
-    seen = hill(densities(letters, biology)[:, antigen], half, biology.killing.hill)
+    half = np.array([biology.antigens[patient.prior_car_antigen].half_density_molecules])
+    seen = hill(densities(letters, biology)[:, [antigen]], half, biology.killing.hill)[:, 0]
     survive = np.where(patient.prior_car_escaped & (seen > 0), 0.0, 10.0 ** (-patient.prior_car_log10_kill * seen))
     left = np.array([counts.draw(rng, n, p) for n, p in zip(cells, survive, strict=True)], dtype=np.int64)
     if not left.any():  # the leukaemia did come back: from one cell, of a state that is likely to have been left

@@ -216,13 +216,13 @@ def write_tables(
             if name.endswith(".parquet"):
                 table.to_parquet(part / name, index=False)
             else:
-                table.to_csv(part / name, index=False)
+                write_csv(table, part / name)
         if figures:
             (part / "figures").mkdir()
             from escape_abm.figures.style import save
 
             for name, (figure, table) in figures.items():
-                table.to_csv(part / "figures" / f"{name}.csv", index=False)
+                write_csv(table, part / "figures" / f"{name}.csv")
                 save(figure, part / "figures" / name)
         for name, write in (others or {}).items():
             (part / name).parent.mkdir(parents=True, exist_ok=True)
@@ -237,6 +237,15 @@ def write_tables(
             to.parent.mkdir(parents=True, exist_ok=True)
             os.replace(place, to)
         shutil.rmtree(part)
+
+
+def write_csv(table: pd.DataFrame, place: Path) -> None:
+    """Write a table of estimates with ten significant digits.
+
+    The last of the sixteen digits of NumPy's `exp` and `log` differs between processors; with ten of them a table is
+    the same bytes everywhere. What is counted or drawn (patients.parquet) does not go through them and is kept whole.
+    """
+    table.to_csv(place, index=False, float_format=lambda x: repr(float(f"{x:.10g}")))
 
 
 def write_text(place: Path, text: str) -> None:

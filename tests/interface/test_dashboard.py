@@ -27,6 +27,7 @@ from escape_abm.figures.style import BLUE, GREEN
 from escape_abm.interface import dashboard_choices
 from tests import test_start
 from tests.interface import browser
+from tests.interface.prompt import in_front
 
 start = test_start.start  # start.py in an empty project
 KILL, LOSS = "biology.killing.kill_per_day", "biology.antigens.cd19.last_hit_per_division"
@@ -173,9 +174,7 @@ runpy.run_module("escape_abm.interface.dashboard", run_name="__main__", alter_sy
 @pytest.fixture
 def server(dashboard: ModuleType) -> Iterator[subprocess.Popen[str]]:
     """The dashboard, started by its command."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = in_front([sys.executable, "-c", SERVER], out=subprocess.PIPE)
     yield process
     process.kill()
     process.communicate()

@@ -13,6 +13,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.interface.prompt import in_front
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = str(ROOT / "experiments" / "compare_products.py")
 SMALL = ("cohort.size=6", "trajectories.patients=2")
@@ -114,7 +116,7 @@ def interrupt(job: subprocess.Popen[str]) -> str:
 def test_an_interrupted_run_keeps_its_patients_and_all_that_is_not_its_own(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("not ours")
     words = [sys.executable, SCRIPT, "cohort.size=100000", "comparators=none", "workers=1", f"hydra.run.dir={tmp_path}"]
-    job = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    job = in_front(words, tmp_path)
     while not list(tmp_path.glob(".kept/*/*.pkl")) and job.poll() is None:
         time.sleep(0.1)
     said = interrupt(job)
@@ -127,7 +129,7 @@ def test_a_run_interrupted_before_its_first_patients_leaves_nothing(tmp_path: Pa
     (tmp_path / "mine.txt").write_text("not ours")
     slow = "engine=cells", "engine.sample_cells=1e5", "engine.size_limit_cells=1e6", "trajectories.patients=0"
     words = [sys.executable, SCRIPT, "comparators=none", "trial=none", "workers=1", *slow, f"hydra.run.dir={tmp_path}"]
-    job = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    job = in_front(words, tmp_path)
     while not (tmp_path / ".hydra" / "overrides.yaml").exists() and job.poll() is None:
         time.sleep(0.05)
     time.sleep(1)

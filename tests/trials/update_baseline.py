@@ -1,4 +1,4 @@
-"""Move the exact baseline: `python -m tests.trials.update_baseline`. CHANGELOG.md then says what moved results, and why."""
+"""Move the exact baseline: `python -m tests.trials.update_baseline`. CHANGELOG.md then says why results moved."""
 
 from __future__ import annotations
 
