@@ -26,8 +26,8 @@ def test_an_earlier_car_takes_what_it_recognises(make_patient: MakePatient) -> N
     patient = of(make_patient(0), prior_car_antigen="cd22", prior_car_log10_kill=2.0)
     biology, letters = patient.biology, alphabet_of(patient.biology)
     left = _select(np.random.default_rng(1), np.full(len(letters), 10**9), letters, patient)
-    half = np.array(biology.antigens["cd22"].half_density_molecules)
-    seen = hill(densities(letters, biology)[:, 1], half, biology.killing.hill)
+    half = np.array([biology.antigens["cd22"].half_density_molecules])
+    seen = hill(densities(letters, biology)[:, [1]], half, biology.killing.hill)[:, 0]
     assert all(binomial(n, 1e9, 10 ** (-2 * s), len(letters)) for n, s in zip(left, seen, strict=True))
     assert not binomial(left[0], 1e9, 10 ** (-2.02 * seen[0]))
     deep, few = of(patient, prior_car_log10_kill=12.0), np.eye(1, len(letters), dtype=np.int64)[0] * 100
