@@ -36,10 +36,10 @@ def watch(settings: Settings, run: Run) -> None:
 def film(settings: Settings, run: Run) -> None:
     """Run, draw and write."""
     from escape_abm.figures import marrow
-    from escape_abm.patient.marrow_model import Bedside
+    from escape_abm.patient.marrow_model import MarrowModel
     from escape_abm.runs import terminal
 
-    models = [Bedside(settings.model_copy(update={"product": arm}), settings.patient) for arm in settings.arms]
+    models = [MarrowModel(settings.model_copy(update={"product": arm}), settings.patient) for arm in settings.arms]
     film = marrow.Film(models, settings.follow_up_days, terminal.about(settings, f"virtual patient {settings.patient}"))
     with terminal.progress("days", settings.follow_up_days + 1) as advance:
         for _ in film.days(FRAMES, STILLS):

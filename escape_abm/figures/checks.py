@@ -29,7 +29,7 @@ def laws(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """Exact laws as lines, the simulator as points with 95 % intervals.
 
     Args:
-        table: As `branching.laws` yields, together.
+        table: As `theory.laws` yields, together.
     """
     styles = dict(zip(table["setting"].astype(str).unique(), SETTINGS, strict=False))
     with mpl.rc_context(STYLE):

@@ -25,7 +25,7 @@ from escape_abm.figures.style import BLACK, COURSE_STYLE, GREEN, GREY, STYLE, WI
 from escape_abm.inputs.settings import DAYS_PER_MONTH
 from escape_abm.patient.course import Trajectory
 from escape_abm.patient.endpoints import patient_row
-from escape_abm.patient.marrow_model import Bedside
+from escape_abm.patient.marrow_model import MarrowModel
 from escape_abm.trials.virtual_trial import course as tabulated
 
 EMPTY = "#F4F1EC"
@@ -91,7 +91,7 @@ def legend(labels: Iterable[str]) -> list[Patch | Line2D]:
 class View:
     """A marrow and its course so far, drawn on two axes and kept up to date frame by frame."""
 
-    def __init__(self, marrow: Axes, course: Axes, model: Bedside, days: int) -> None:
+    def __init__(self, marrow: Axes, course: Axes, model: MarrowModel, days: int) -> None:
         """Draw day 0.
 
         Args:
@@ -152,7 +152,7 @@ class Film:
         stills: Name to (figure, table that it shows).
     """
 
-    def __init__(self, models: Sequence[Bedside], days: int, about: str) -> None:
+    def __init__(self, models: Sequence[MarrowModel], days: int, about: str) -> None:
         """Draw day 0.
 
         Args:
@@ -217,6 +217,6 @@ class Film:
         first.save(path, save_all=True, append_images=others, duration=pause, loop=0, optimize=True)
 
 
-def _seen(models: Sequence[Bedside]) -> list[str]:
+def _seen(models: Sequence[MarrowModel]) -> list[str]:
     """Leukaemic phenotypes that a marrow can show."""
     return list(dict.fromkeys(label for model in models for label in model.labels[: model.b_kind]))

@@ -1,9 +1,4 @@
-"""Pictures: a table in, a figure out. Nothing here simulates or reads files; only `save` writes.
-
-One visual language: a colour for each phenotype and outcome (Okabe-Ito) and for each product (Tol's muted scheme)
-everywhere, both safe for colour-blind readers, with hatches, dashes and markers where grey print would not tell them
-apart.
-"""
+"""Pictures of one run: what became of its patients under each product, and why they relapsed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""One visual language: a colour, dash and marker for each phenotype, outcome and product; axes, ticks and saving."""
+"""How every picture looks; nothing here simulates or reads files, and only `save` writes.
+
+One visual language: a colour for each phenotype and outcome (Okabe-Ito) and for each product (Tol's muted scheme)
+everywhere, both safe for colour-blind readers, with hatches, dashes and markers where grey print would not tell them
+apart.
+"""
 
 from __future__ import annotations
 

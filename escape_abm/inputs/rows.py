@@ -1,4 +1,4 @@
-"""Every number of the model: one row each, with value, unit, allowed range, source and evidence grade.
+"""What a parameter row is: a value with unit, ranges, source and evidence grade.
 
 A row's default is the only place where its value stands. Configuration files hold differences from these rows.
 Rows come with two ranges: `allowed` (outside it the model has no meaning, so the value is refused) and `plausible`

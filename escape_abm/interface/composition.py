@@ -1,6 +1,6 @@
-"""The door for Hydra: composes conf/ with the parameter rows, checks everything, then runs an experiment.
+"""From conf/ and overrides to settings: Hydra composes them with the parameter rows, then everything is checked.
 
-Beside it only `faults` imports Hydra. A notebook calls `compose(["product=tandem", "cohort.size=50"])`.
+Only this package imports Hydra. A notebook calls `compose(["product=tandem", "cohort.size=50"])`.
 """
 
 from __future__ import annotations

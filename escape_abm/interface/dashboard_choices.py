@@ -15,7 +15,7 @@ from escape_abm.inputs.settings import Settings
 from escape_abm.interface.composition import compose, conf_dir
 from escape_abm.patient.course import Trajectory, simulate
 from escape_abm.patient.endpoints import patient_row
-from escape_abm.patient.marrow_model import Bedside
+from escape_abm.patient.marrow_model import MarrowModel
 
 SAMPLE = ("follow_up_months=12",)  # at true rates it takes most of a year until an escape is seen
 WHOLE = (*SAMPLE, "biology=starting_fit", "engine=counts", "engine.world=mixed")
@@ -118,7 +118,7 @@ def resolved(choices: Mapping[str, Any]) -> dict[str, Any]:
     return {name: dials()[name].value(choice) if name in dials() else choice for name, choice in now.items()}
 
 
-class WatchedPatient(Bedside):
+class WatchedPatient(MarrowModel):
     """A patient's marrow made from the page's choices, and the same patient with all cells beside it.
 
     Attributes:

@@ -1,4 +1,7 @@
-"""Everything that a run needs of its parameters, as numbers and arrays: the rates of one patient under one product."""
+"""From parameters to numbers: all rates of one patient under one product, as arrays over states and routes.
+
+Recognition of an antigen at its density (`hill`) is here, since it depends on nothing that changes in a run.
+"""
 
 from __future__ import annotations
 

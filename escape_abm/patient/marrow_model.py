@@ -1,6 +1,6 @@
 """A patient's marrow day by day: a Mesa model that has the treatment in it, to watch, step and draw.
 
-`simulation.simulate` runs a patient to the end; `Bedside` is the same course of the cells engine on a marrow grid, one
+`course.simulate` runs a patient to the end; `MarrowModel` is the same course of the cells engine on a marrow grid, one
 day a step, with agents that can be looked at in between.
 """
 
@@ -18,7 +18,7 @@ from escape_abm.patient.course import Course, Trajectory
 from escape_abm.patient.leukaemia import grow_leukaemia
 
 
-class Bedside(MarrowGrid):
+class MarrowModel(MarrowGrid):
     """One patient's marrow under one product: `step()` is a day.
 
     Attributes:

@@ -23,7 +23,7 @@ from escape_abm.inputs.cohort import sample_patient
 from escape_abm.inputs.settings import Settings
 from escape_abm.law.states import SANCTUARY, phenotype
 from escape_abm.patient.course import simulate
-from escape_abm.patient.marrow_model import Bedside
+from escape_abm.patient.marrow_model import MarrowModel
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("engine.sample_cells=900", "follow_up_months=1")
@@ -36,7 +36,7 @@ def settings() -> Settings:
 
 def test_a_day_at_a_time_is_the_same_course(settings: Settings) -> None:
     """Stepping through the days gives what `simulate` gives in one go."""
-    model = Bedside(settings, 1)
+    model = MarrowModel(settings, 1)
     while model.running:
         model.step()
     s = settings.sampled()
@@ -49,11 +49,11 @@ def test_a_day_at_a_time_is_the_same_course(settings: Settings) -> None:
 
 def test_settings_of_a_whole_patient_are_refused() -> None:
     with pytest.raises(InputError, match="choose engine=cells"):
-        Bedside(compose(["trial=none"]))
+        MarrowModel(compose(["trial=none"]))
 
 
 def test_pixels_are_the_cells(settings: Settings) -> None:
-    model = Bedside(settings, 1)
+    model = MarrowModel(settings, 1)
     picture = marrow.image(model)
     colour = {"CD19+CD22+": BLUE, "CD19-CD22+": VERMILION}
     drawn = 0
@@ -71,7 +71,7 @@ def test_pixels_are_the_cells(settings: Settings) -> None:
 
 
 def test_car_t_cells_are_drawn_where_they_are(settings: Settings) -> None:
-    model = Bedside(settings, 1)
+    model = MarrowModel(settings, 1)
     figure = Figure()
     ax = figure.subplots()
     marrow.draw(ax, model)
@@ -82,7 +82,7 @@ def test_car_t_cells_are_drawn_where_they_are(settings: Settings) -> None:
 
 
 def test_cells_in_the_niche_are_in_a_sanctuary_state(settings: Settings) -> None:
-    model = Bedside(settings, 1)
+    model = MarrowModel(settings, 1)
     for _ in range(5):
         model.step()
     for agent in model.agents_by_type[LeukaemicCell]:

@@ -5,7 +5,7 @@ times smaller. What remains between one run and the equations is the error of th
 at a tolerance, its half and its quarter say what it is, and what is left of it after extrapolation.
 
 Surroundings of the middle of a tick make an error of second order. Two things leave one of first order: that a cell
-switches at most once in half a tick, also where it could come back or go on, and that `law.expected` leaves out
+switches at most once in half a tick, also where it could come back or go on, and that `hazards.expected` leaves out
 switching between leukaemic states. Rates are high here for the sake of the test, and make it the larger one: so the
 runs are extrapolated at order 1. Where each cell can switch once, order 2 is tested.
 """
