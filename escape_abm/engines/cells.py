@@ -1,8 +1,8 @@
 """The cells engine: every cell an agent of a Mesa model, each drawing from the law for itself.
 
-What `counts` draws for all cells of a state at once, each cell here draws on its own, from the same hazards (`one_cell`):
-the law is read, never repeated. A tick has two phases. Every agent *decides* what becomes of it, against surroundings that are the
-same for all who decide; then all decisions are *applied*.
+What `counts` draws for all cells of a state at once, each cell here draws on its own, from the same hazards
+(`one_cell`): the law is read, never repeated. A tick has two phases. Every agent *decides* what becomes of it, against
+surroundings that are the same for all who decide; then all decisions are *applied*.
 
 Here all cells meet all others, and the engine has the distribution of the counts engine; `grid` puts them on sites.
 For up to about 1e5 cells: a sample of a patient (`settings.Engine.sample_cells`).
@@ -180,8 +180,8 @@ def agent_of(kind: int, b_kind: int) -> type[LivingCell]:
 class CellModel(mesa.Model):  # type: ignore[misc]
     """A well-mixed sample of a patient: each cell meets all others.
 
-    A Mesa model: `agents`, `step()` (one tick), `datacollector` (a row for each whole day). `patient.course.Course` runs it
-    through `advance`, between its events.
+    A Mesa model: `agents`, `step()` (one tick), `datacollector` (a row for each whole day). `patient.course.Course`
+    runs it through `advance`, between its events.
 
     Attributes:
         day: Days from infusion.

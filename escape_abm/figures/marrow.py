@@ -24,7 +24,6 @@ from escape_abm.figures.courses import course_group
 from escape_abm.figures.style import BLACK, COURSE_STYLE, GREEN, GREY, STYLE, WIDTH_INCHES, stamp
 from escape_abm.inputs.settings import DAYS_PER_MONTH
 from escape_abm.patient.course import Trajectory
-from escape_abm.patient.endpoints import patient_row
 from escape_abm.patient.marrow_model import MarrowModel
 from escape_abm.trials.virtual_trial import course as tabulated
 
@@ -123,19 +122,7 @@ class View:
             its = table[table["line"] == name]
             cells = its["cells"].where(its["cells"] > 0)
             line.set_data(its["day"] / DAYS_PER_MONTH, cells)
-        self.marrow.set_title(f"{self.model.settings.product.label}\n{self.told()}")
-
-    def told(self) -> str:
-        """The day, or how it ended."""
-        course, clinic = self.model.course, self.model.settings.clinic
-        if course.stop is None:
-            cells = float(course.cells.sum())
-            state = "remission" if clinic.blast_fraction(cells) < clinic.remission_blast_fraction else "disease"
-            return f"day {course.day:.0f}: {state}"
-        settings = self.model.settings
-        row = patient_row(self.model.trajectory(), clinic, settings.follow_up_days, settings.regimen.transplant)
-        shown = f", {row['relapse_phenotype'].replace('-', '−')}" if row["relapse"] else ""
-        return f"day {course.day:.0f}: {course.stop.value}{shown}"
+        self.marrow.set_title(f"{self.model.settings.product.label}\n{self.model.told()}")
 
 
 def course_table(path: Trajectory) -> pd.DataFrame:
@@ -193,7 +180,7 @@ class Film:
                 for row, view in zip(axes, self.views, strict=True):
                     if day in columns:
                         draw(row[columns.index(day)], view.model, marker_points=1.1)
-                        row[columns.index(day)].set_title(view.told().replace(": ", "\n", 1))
+                        row[columns.index(day)].set_title(view.model.told().replace(": ", "\n", 1))
                         row[0].set_ylabel(view.model.settings.product.label)
             if running and (day in shots or not any(model.running for model in self.models)):
                 with mpl.rc_context(STYLE):

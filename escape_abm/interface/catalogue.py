@@ -1,7 +1,7 @@
 """Figures by name: which stored run each is drawn from, made if there is none, and what draws it.
 
-A figure is a file in `conf/figure/`. Its run is a command line of an experiment; the run's name (`runs.fingerprint`) says
-whether it is stored already, so a figure drawn again has the same numbers.
+A figure is a file in `conf/figure/`. Its run is a command line of an experiment; the run's name (`runs.fingerprint`)
+says whether it is stored already, so a figure drawn again has the same numbers.
 """
 
 from __future__ import annotations

@@ -34,12 +34,12 @@ from escape_abm.interface.dashboard_choices import (
     WatchedPatient,
     composed,
     dials,
-    ended,
     products,
     resolved,
     start,
 )
 from escape_abm.patient.course import Trajectory
+from escape_abm.patient.marrow_model import ended
 from escape_abm.trials.virtual_trial import course as tabulated
 
 with warnings.catch_warnings(action="ignore"):  # Solara warns of how Mesa uses it

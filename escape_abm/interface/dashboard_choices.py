@@ -13,8 +13,7 @@ from escape_abm.inputs.cohort import sample_patient
 from escape_abm.inputs.row_table import ParameterRow, parameter_rows
 from escape_abm.inputs.settings import Settings
 from escape_abm.interface.composition import compose, conf_dir
-from escape_abm.patient.course import Trajectory, simulate
-from escape_abm.patient.endpoints import patient_row
+from escape_abm.patient.course import simulate
 from escape_abm.patient.marrow_model import MarrowModel
 
 SAMPLE = ("follow_up_months=12",)  # at true rates it takes most of a year until an escape is seen
@@ -152,17 +151,6 @@ class WatchedPatient(MarrowModel):
             super().step()
 
     def told(self) -> str:
-        """How the sample is today, or how it ended."""
-        course, clinic = self.course, self.settings.clinic
-        if course.stop is not None:
-            return ended(self.trajectory(), self.settings)
-        blasts = clinic.blast_fraction(float(course.cells.sum()))
-        state = "remission" if blasts < clinic.remission_blast_fraction else "disease"
-        return f"day {course.day:.0f}: {state}, {100 * blasts:.2g} % blasts"
-
-
-def ended(path: Trajectory, settings: Settings) -> str:
-    """How a course ended, and when."""
-    row = patient_row(path, settings.clinic, settings.follow_up_days, settings.regimen.transplant)
-    shown = f", {row['relapse_phenotype'].replace('-', '−')}" if row["relapse"] else ""
-    return f"day {path.day[-1]:.0f}: {path.stop.value}{shown}"
+        """How the sample is today, with its blasts, or how it ended."""
+        said = super().told()
+        return said if self.course.stop is not None else f"{said}, {100 * self.blast_fraction:.2g} % blasts"

@@ -15,6 +15,7 @@ from escape_abm.inputs.settings import Settings
 from escape_abm.law.rates import make_rates
 from escape_abm.law.states import alphabet_of
 from escape_abm.patient.course import Course, Trajectory
+from escape_abm.patient.endpoints import patient_row
 from escape_abm.patient.leukaemia import grow_leukaemia
 
 
@@ -69,3 +70,22 @@ class MarrowModel(MarrowGrid):
     def trajectory(self) -> Trajectory:
         """What was there on each day up to now."""
         return self.course.trajectory()
+
+    def told(self) -> str:
+        """The day and whether there is remission, or how the course ended."""
+        if self.course.stop is not None:
+            return ended(self.trajectory(), self.settings)
+        state = "remission" if self.blast_fraction < self.settings.clinic.remission_blast_fraction else "disease"
+        return f"day {self.course.day:.0f}: {state}"
+
+    @property
+    def blast_fraction(self) -> float:
+        """Blasts of the marrow now, all leukaemic cells counted."""
+        return self.settings.clinic.blast_fraction(float(self.course.cells.sum()))
+
+
+def ended(path: Trajectory, settings: Settings) -> str:
+    """How a course ended, and when."""
+    row = patient_row(path, settings.clinic, settings.follow_up_days, settings.regimen.transplant)
+    shown = f", {row['relapse_phenotype'].replace('-', '−')}" if row["relapse"] else ""
+    return f"day {path.day[-1]:.0f}: {path.stop.value}{shown}"

@@ -184,18 +184,21 @@ def where(folder: Path, *looks: tuple[str, str]) -> None:
         say(f"  {name:{width}}  {what}")
 
 
-def _show_published(console: Console, result: TrialResult, settings: Settings) -> None:
+def _table(title: str, caption: str, columns: tuple[str, ...], no_wrap: bool = False) -> Table:
+    """An empty table: names at the left, numbers at the right."""
     table = Table(
-        title=f"Published for {settings.trial.label}, and simulated here",
-        caption="% and 95 % interval of sampling. Not fitted to this trial alone.",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        show_edge=False,
-        title_justify="left",
-        caption_justify="left",
-    )
-    for name in ("endpoint", "month", "published", "n", "simulated"):
-        table.add_column(name, justify="left" if name == "endpoint" else "right", no_wrap=True)
+        title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False,
+        title_justify="left", caption_justify="left",
+    )  # fmt: skip
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=no_wrap)
+    return table
+
+
+def _show_published(console: Console, result: TrialResult, settings: Settings) -> None:
+    title = f"Published for {settings.trial.label}, and simulated here"
+    caption = "% and 95 % interval of sampling. Not fitted to this trial alone."
+    table = _table(title, caption, ("endpoint", "month", "published", "n", "simulated"), no_wrap=True)
     for point in settings.trial.published:
         if point.not_compared or point.stratum != "all" or (point.month or 0) > settings.follow_up_months:
             continue
@@ -214,13 +217,9 @@ def _show_published(console: Console, result: TrialResult, settings: Settings) -
 def show_comparison(table: pd.DataFrame, label: str) -> None:
     """Print every published figure beside its predictive interval, and how many lie inside."""
     console = _console()
-    lines = Table(
-        title=f"{label}: published, and simulated trials of that size",
-        caption="% (medians as they are) and 95 % interval. ×: outside. Rows not compared: comparison.csv says why.",
-        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, title_justify="left", caption_justify="left",
-    )  # fmt: skip
-    for name in ("endpoint", "published", "simulated", ""):
-        lines.add_column(name, justify="left" if name == "endpoint" else "right")
+    title = f"{label}: published, and simulated trials of that size"
+    caption = "% (medians as they are) and 95 % interval. ×: outside. Rows not compared: comparison.csv says why."
+    lines = _table(title, caption, ("endpoint", "published", "simulated", ""))
     row: Any
     for row in table[table["inside"].notna()].itertuples():
         shown = _shown(row.endpoint)
@@ -240,12 +239,8 @@ def _in_line(value: Estimate, shown: Callable[[float], str] = percent) -> str:
 def show_fit(parameters: pd.DataFrame, predicted: pd.DataFrame, left_out: pd.DataFrame, mixing: str) -> None:
     """Print what was learnt of each parameter, and how many figures lie inside with and without their own trial."""
     console = _console()
-    lines = Table(
-        title="Parameters: fitted value and posterior", caption=mixing, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
-        show_edge=False, title_justify="left", caption_justify="left",
-    )  # fmt: skip
-    for name in ("parameter", "fitted", "95 %", "shrinkage"):
-        lines.add_column(name, justify="left" if name == "parameter" else "right", no_wrap=True)
+    columns = ("parameter", "fitted", "95 %", "shrinkage")
+    lines = _table("Parameters: fitted value and posterior", mixing, columns, no_wrap=True)
     row: Any
     for row in parameters.itertuples():
         name = row.path.removeprefix("biology.").removeprefix("antigens.")
@@ -270,13 +265,9 @@ def show_inside(table: pd.DataFrame) -> None:
 def show_prevented(table: pd.DataFrame, labels: dict[str, str], reference: str) -> None:
     """Print how many relapses of the reference each product would have prevented, and how many failures it causes."""
     console = _console()
-    lines = Table(
-        title=f"Relapses under {labels[reference]} that the same patients would not have had under",
-        caption="Caused: patients without failure under the first product who fail under this one.",
-        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, title_justify="left", caption_justify="left",
-    )  # fmt: skip
-    for name in ("product", "relapses", "prevented", "% (95 %)", "caused"):
-        lines.add_column(name, justify="left" if name == "product" else "right")
+    title = f"Relapses under {labels[reference]} that the same patients would not have had under"
+    caption = "Caused: patients without failure under the first product who fail under this one."
+    lines = _table(title, caption, ("product", "relapses", "prevented", "% (95 %)", "caused"))
     row: Any
     for row in table[table["mechanism"] == "any"].itertuples():
         share = _in_line(Estimate(row.estimate, row.lower, row.upper, row.relapses)) if row.relapses else "-"
