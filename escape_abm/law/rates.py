@@ -12,9 +12,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from escape_abm.inputs.biology import Antigen, Biology
+from escape_abm.inputs.biology import Biology
 from escape_abm.inputs.products import CarClass
-from escape_abm.law.states import B_LINEAGE, PER_CONTACT, PER_DAY, PER_DIVISION, Alphabet, alphabet_of
+from escape_abm.law.states import PER_CONTACT, PER_DAY, PER_DIVISION, Alphabet, alphabet_of
 
 
 def parameter(biology: Biology, path: str) -> float:
@@ -27,18 +27,14 @@ def parameter(biology: Biology, path: str) -> float:
 
 def densities(letters: Alphabet, biology: Biology) -> NDArray[np.float64]:
     """Molecules per cell, shape (states, antigens)."""
-    out = np.zeros((len(letters), len(letters.antigens)))
-    for j, name in enumerate(letters.antigens):
-        a: Antigen = biology.antigens[name]
-        for i, state in enumerate(letters.states):
-            alleles, shown = state.antigens[j]
-            if shown in ("lost", "silenced"):
-                continue
-            fold = a.hemizygous_fold if alleles < a.hits_to_loss else 1.0
-            fold *= a.dim_fold if shown == "dim" else 1.0
-            fold *= biology.leukaemia.progenitor_density_fold if state.progenitor else 1.0
-            out[i, j] = a.blast_density_molecules * fold
-    return out
+    antigens = [biology.antigens[name] for name in letters.antigens]
+    whole, half, dim = (
+        np.array([getattr(a, trait) for a in antigens])
+        for trait in ("blast_density_molecules", "hemizygous_fold", "dim_fold")
+    )
+    fold = np.where(letters.hemizygous, half, 1.0) * np.where(letters.dim, dim, 1.0)
+    fold *= np.where(letters.progenitor, biology.leukaemia.progenitor_density_fold, 1.0)[:, None]
+    return np.where(letters.absent, 0.0, whole * fold)
 
 
 # ------------------------------------------------------------------------------------------------- rates of a run
@@ -109,25 +105,23 @@ def make_rates(biology: Biology, classes: tuple[CarClass, ...] = (), infused: bo
     n_states, n_routes, n_classes = len(letters), len(letters.route_names), len(classes)
     kill_probability = np.array(kills).reshape(n_classes, n_states)
 
-    origin_state = np.repeat(np.arange(n_states), np.diff(letters.route_first))
     values = np.array([parameter(biology, p) for p in letters.parameters])
     rate = values[letters.route_parameter] if n_routes else np.zeros(0)
     by_contact = letters.route_clock == PER_CONTACT
     strip = np.zeros((n_classes, n_routes))
     for i, car in enumerate(classes):
         fold = np.array([car.stripping_fold.get(a, 0.0) for a in letters.antigens] + [0.0])[letters.route_antigen]
-        strip[i] = np.where(by_contact, rate * fold * (1 - kill_probability[i, origin_state]), 0.0)
+        strip[i] = np.where(by_contact, rate * fold * (1 - kill_probability[i, letters.route_from]), 0.0)
 
     def leaving(rates: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(origin_state, weights=rates, minlength=n_states).astype(float)
+        return np.bincount(letters.route_from, weights=rates, minlength=n_states).astype(float)
 
-    lost = np.array([[a.alleles == 0 and s.lineage == B_LINEAGE for a in s.antigens] for s in letters.states])
     cost = np.array([biology.antigens[a].fitness_cost_fraction for a in letters.antigens])
     return Rates(
         net_growth=biology.leukaemia.net_growth_per_day,
         death=biology.leukaemia.death_per_day,
         capacity=biology.leukaemia.carrying_capacity_cells,
-        division_fold=np.prod(1 - cost * lost, axis=1),
+        division_fold=np.prod(1 - cost * letters.gone, axis=1),
         access=np.where(letters.sanctuary, min(k.sanctuary_access, 1.0), 1.0),
         kill_probability=kill_probability,
         stimulation=np.array(sees).reshape(n_classes, n_states),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -173,6 +173,57 @@ class Alphabet:
 
     def __len__(self) -> int:
         return len(self.states)
+
+    @cached_property
+    def route_from(self) -> NDArray[np.int64]:
+        """(R,) the state that each route leaves."""
+        return np.repeat(np.arange(len(self)), np.diff(self.route_first))
+
+    @cached_property
+    def hemizygous(self) -> NDArray[np.bool_]:
+        """(S, A) whether an allele is gone, but the antigen is not."""
+        most = np.array([[a.alleles for a in s.antigens] for s in self.states])
+        return most < most[0]
+
+    @cached_property
+    def dim(self) -> NDArray[np.bool_]:
+        """(S, A) whether an antigen is dim."""
+        return self._shows("dim")
+
+    @cached_property
+    def absent(self) -> NDArray[np.bool_]:
+        """(S, A) whether the surface does not show an antigen."""
+        return self._shows("lost", "silenced")
+
+    @cached_property
+    def progenitor(self) -> NDArray[np.bool_]:
+        """(S,) whether a state is progenitor-like."""
+        return np.array([s.progenitor for s in self.states])
+
+    @cached_property
+    def myeloid(self) -> NDArray[np.bool_]:
+        """(S,) whether a state has switched lineage."""
+        return np.array([s.lineage == MYELOID for s in self.states])
+
+    @cached_property
+    def gone(self) -> NDArray[np.bool_]:
+        """(S, A) whether a cell of the B lineage has lost every allele of an antigen."""
+        none = np.array([[a.alleles == 0 for a in s.antigens] for s in self.states])
+        return none & ~self.myeloid[:, None]
+
+    @cached_property
+    def phenotypes(self) -> NDArray[np.str_]:
+        """(S,) the phenotype of each state for a reader."""
+        return np.array([phenotype(s, self.antigens) for s in self.states])
+
+    @cached_property
+    def signs(self) -> NDArray[np.str_]:
+        """(S, A) what flow cytometry calls each antigen: "+", "dim" or "-"; "" for a myeloid cell."""
+        each = range(len(self.antigens))
+        return np.array([["" if s.lineage == MYELOID else shown_sign(s, i) for i in each] for s in self.states])
+
+    def _shows(self, *what: str) -> NDArray[np.bool_]:
+        return np.array([[a.shown in what for a in s.antigens] for s in self.states])
 
     def index(self, state: State) -> int:
         """Place of a state in every array of counts."""

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,8 @@ class Trajectory:
         day: (D,) days from infusion.
         cells: (D, S) leukaemic cells by state of `alphabet`.
         car_t: (D, C, 3) CAR T cells by class and phenotype (memory, effector, exhausted).
-        b_cells, t_cells: (D,) normal B cells; normal T cells.
+        b_cells: (D,) normal B cells.
+        recoveries: How normal T cells come back: after which day, from a lymphodepletion on which day, how fast.
         kills: (D,) largest number of cells that the CAR T cells killed per day since the day before.
         entry: (S,) leukaemic cells at entry, before bridging and lymphodepletion.
         stop: Why the run stopped.
@@ -60,7 +61,7 @@ class Trajectory:
     cells: Counts
     car_t: Counts
     b_cells: Counts
-    t_cells: NDArray[np.float64]
+    recoveries: tuple[tuple[float, float, float], ...]
     kills: NDArray[np.float64]
     entry: Counts
     stop: Stop
@@ -73,12 +74,23 @@ class Trajectory:
     day_transplant: float = math.nan
     day_reinfusion: float = math.nan
 
-    @property
+    @cached_property
+    def t_cells(self) -> NDArray[np.float64]:
+        """(D,) normal T cells."""
+        host, out = self.patient.biology.host, np.zeros(self.day.size)
+        for after, since, recovery in self.recoveries:
+            for day in range(math.floor(after) + 1, self.day.size):
+                out[day] = endogenous_t_cells(
+                    day - since, host.t_cell_nadir_cells, host.t_cell_capacity_cells, recovery
+                )
+        return out
+
+    @cached_property
     def sanctuary(self) -> Counts:
         """(D,) leukaemic cells in sanctuaries."""
         return np.asarray(self.cells[:, self.alphabet.sanctuary].sum(axis=1))
 
-    @property
+    @cached_property
     def marrow(self) -> Counts:
         """(D,) leukaemic cells in the marrow."""
         return np.asarray(self.cells[:, ~self.alphabet.sanctuary].sum(axis=1))
@@ -143,9 +155,8 @@ class Course:
         while self.plan and self.plan[0][0] <= 0:
             self.plan.pop(0)[2]()
         self.seen = counts.records(follow_up_days + 1, self.cells.size, len(self.classes))
-        self.t_cells = np.zeros(follow_up_days + 1)
         self.seen.cells[0], self.seen.car_t[0], self.seen.b_cells[0] = self.cells, self.car_t, self.b_cells
-        self.t_cells[0] = self._normal_t_cells(0)
+        self.recoveries = [(-1.0, self.lymphodepleted, self.rates.t_cell_recovery)]
 
     def follow(self, until: float) -> None:
         """Let time pass to a day, or to where the run stops, with everything that is planned till then."""
@@ -161,7 +172,6 @@ class Course:
         """Let the engine run to a day, or to where it stops."""
         if day <= self.day:
             return
-        first = math.floor(self.day) + 1
         code, self.day, self.b_cells, ticks = run(
             self.advance,
             self.rates,
@@ -176,14 +186,7 @@ class Course:
             seen=self.seen,
         )
         self.ticks += ticks
-        for whole in range(first, math.floor(self.day) + 1):
-            self.t_cells[whole] = self._normal_t_cells(whole)
         self.stop = {counts.TOO_LARGE: Stop.SIZE_LIMIT, counts.REACHED_LIMIT: Stop.RELAPSE}.get(code)
-
-    def _normal_t_cells(self, day: float) -> float:
-        r = self.rates
-        since = day - self.lymphodepleted
-        return float(endogenous_t_cells(since, r.t_cell_nadir, r.t_cell_capacity, r.t_cell_recovery))
 
     def lymphodeplete(self) -> None:
         """Thin the leukaemia and, after day 0, CAR T cells, which fall as normal T cells do.
@@ -194,6 +197,7 @@ class Course:
         if self.day > 0:
             fall = math.log10(self.rates.t_cell_capacity / self.rates.t_cell_nadir)
             self.car_t = thin(self.rng, self.car_t, fall)
+            self.recoveries.append((self.day, self.day, self.rates.t_cell_recovery))
         self.lymphodepleted = self.day
 
     def give(self, component: str) -> None:
@@ -258,6 +262,7 @@ class Course:
         graft = how.graft_kill_per_day * math.exp(how.graft_kill_per_day_sigma * self.patient.graft_z)
         self.rates = self.rates._replace(graft=graft, t_cell_recovery=how.t_cell_recovery_per_day)
         self.lymphodepleted = self.day_transplant = self.day
+        self.recoveries.append((self.day, self.day, how.t_cell_recovery_per_day))
         for name, part in self.product.components.items():
             if part.donor:
                 self._plan(self.day + part.day, partial(self.give, name))
@@ -309,7 +314,7 @@ class Course:
             cells=self.seen.cells[:last],
             car_t=self.seen.car_t[:last],
             b_cells=self.seen.b_cells[:last],
-            t_cells=self.t_cells[:last],
+            recoveries=tuple(self.recoveries),
             kills=self.seen.kills[:last],
             entry=self.entry,
             stop=self.stop or Stop.COMPLETED,

@@ -26,6 +26,7 @@ Definitions:
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,7 +34,7 @@ from numpy.typing import NDArray
 
 from escape_abm.engines.counts import draw
 from escape_abm.inputs.clinic import Clinic
-from escape_abm.inputs.cohort import READOUT
+from escape_abm.inputs.cohort import READOUT, stream
 from escape_abm.inputs.regimen import Transplant
 from escape_abm.law.states import EFFECTOR, EXHAUSTED, LINEAGE_SWITCH, MEMORY, MYELOID, Alphabet, shown_sign
 from escape_abm.patient.course import Stop, Trajectory
@@ -61,15 +62,13 @@ def relapse_phenotype(cells: NDArray[np.int64], letters: Alphabet, majority: flo
     majority is dim or lacks it, otherwise "+".
     """
     total = cells.sum()
-    myeloid = np.array([s.lineage == MYELOID for s in letters.states])
-    if total > 0 and cells[myeloid].sum() >= majority * total:
+    if total > 0 and cells[letters.myeloid].sum() >= majority * total:
         return LINEAGE_SWITCH
-    b_cells = np.where(myeloid, 0, cells)
+    b_cells = np.where(letters.myeloid, 0, cells)
     label = ""
     for i, name in enumerate(letters.antigens):
-        signs = np.array(["" if s.lineage == MYELOID else shown_sign(s, i) for s in letters.states])
-        negative = b_cells[signs == "-"].sum()
-        weak = negative + b_cells[signs == "dim"].sum()
+        negative = b_cells[letters.signs[:, i] == "-"].sum()
+        weak = negative + b_cells[letters.signs[:, i] == "dim"].sum()
         need = majority * b_cells.sum()
         label += name.upper() + ("-" if negative >= need else "dim" if weak >= need else "+")
     return label
@@ -159,8 +158,9 @@ class Luck(NamedTuple):
     transplant_death_day: float  # uniform
 
 
-def _luck(path: Trajectory) -> Luck:
-    rng = path.patient.stream(READOUT)
+@lru_cache(maxsize=8)  # every product asks for the same patient's
+def _luck(seed: int, patient: int) -> Luck:
+    rng = stream(seed, patient, READOUT)
     first = rng.standard_normal(), rng.random(), rng.random(), rng.exponential(), int(rng.integers(2**32))
     return Luck(*first, rng.random(), rng.random())
 
@@ -198,7 +198,7 @@ def patient_row(path: Trajectory, clinic: Clinic, follow_up_days: int, transplan
     which CAR T and B cells are read: failure, death or the end. Chance in the read-out (sampling of marrow, threshold
     of CRS, death) comes from a stream of its own, so that one patient keeps the same luck under every product.
     """
-    luck = _luck(path)
+    luck = _luck(path.patient.seed, path.patient.index)
     end = path.day[-1] if path.stop is Stop.SIZE_LIMIT else follow_up_days  # what a stopped run did next is not known
     day_treatment_death = _treatment_death(path, clinic, luck, transplant)
 

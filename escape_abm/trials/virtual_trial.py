@@ -17,7 +17,7 @@ from joblib.externals.loky import get_reusable_executor
 from escape_abm.engines.interrupt import held_back
 from escape_abm.inputs.cohort import sample_patient
 from escape_abm.inputs.settings import Settings
-from escape_abm.law.states import CAR_T_PHENOTYPES, phenotype
+from escape_abm.law.states import CAR_T_PHENOTYPES
 from escape_abm.patient.course import Trajectory, simulate
 from escape_abm.patient.endpoints import patient_row
 from escape_abm.patient.leukaemia import grow_leukaemia
@@ -115,7 +115,7 @@ def course(path: Trajectory, every_days: int = 1) -> pd.DataFrame:
     B and T cells. The last day is always kept.
     """
     keep = np.unique(np.append(np.arange(0, path.day.size, every_days), path.day.size - 1))
-    names = np.array([phenotype(s, path.alphabet.antigens) for s in path.alphabet.states])
+    names = path.alphabet.phenotypes
     groups: dict[str, Any] = {}
     for name in dict.fromkeys(names):
         cells = path.cells[keep][:, names == name].sum(axis=1)

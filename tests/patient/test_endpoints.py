@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ def make_path(
         "cells": cells,
         "car_t": car_t,
         "b_cells": np.full(DAYS + 1, 10**7, dtype=np.int64),
-        "t_cells": np.full(DAYS + 1, 1e11),
+        "recoveries": ((-1.0, 0.0, 0.17),),
         "kills": np.zeros(DAYS + 1),
         "entry": cells[0],
         "stop": Stop.COMPLETED,
@@ -175,7 +176,7 @@ def test_other_mechanisms(products: dict[str, Product]) -> None:
     path.car_t[50:] = 0
     assert row(path)["relapse_mechanism"] == "CAR T lost"
     rejecting = type(path.patient)(**(path.patient.__dict__ | {"rejection_day": 30.0}))
-    assert row(Trajectory(**(path.__dict__ | {"patient": rejecting})))["relapse_mechanism"] == "rejected"
+    assert row(replace(path, patient=rejecting))["relapse_mechanism"] == "rejected"
     tired = make_path(single, relapse={NORMAL: 2e11})
     tired.car_t[:, 0, 2] = 10**9
     assert row(tired)["relapse_mechanism"] == "exhausted"
