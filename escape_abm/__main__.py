@@ -1,8 +1,8 @@
-"""Are results whole, and do they come out the same again?
+"""Are stored results intact, and do they reproduce?
 
 python -m escape_abm list PATH                 the finished runs of a run, a sweep, or outputs/
-python -m escape_abm check PATH                every file as it was written, nothing missing
-python -m escape_abm verify PATH [--sample 5]  runs some of them again, and compares the bytes of their tables
+python -m escape_abm check PATH                is every file present and unchanged?
+python -m escape_abm verify PATH [--sample 5]  repeats some runs and compares their tables byte by byte
 """
 
 from __future__ import annotations

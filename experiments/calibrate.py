@@ -1,8 +1,8 @@
-"""Which parameters could have given what the trials published, and what can the published figures not tell?
+"""Which parameters are consistent with the published trial results, and which stay unidentified?
 
 python experiments/calibrate.py [calibration.KEY=value] [biology=NAME]
 
-Every run of the simulator is kept as it ends: the same command goes on with a fit that was stopped or killed.
+Every simulator run is stored as it ends: the same command resumes a fit that was stopped or killed.
 """
 
 from __future__ import annotations

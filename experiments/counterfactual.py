@@ -1,4 +1,4 @@
-"""Which relapses would another product have prevented? The same patients of a trial under its product and all others.
+"""Which relapses would another product have prevented? The patients of one trial under its product and all others.
 
 python experiments/counterfactual.py [trial=NAME] [product=NAME] [key=value] [-m]
 """

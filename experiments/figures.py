@@ -1,9 +1,9 @@
-"""Every figure of the documentation by name, from stored runs: PNG, SVG and the table that is drawn.
+"""Every figure of the documentation by name, from stored runs: PNG, SVG and the table behind it.
 
 python experiments/figures.py [figure=NAME] [into=FOLDER] [workers=N] [--config-dir FOLDER] [key=value of the run]
 
-A figure is a file in conf/figure/, or in figure/ of a folder of your own (`--config-dir`). A run that it needs and that
-is missing is made first. `figure=twins cohort.size=50` draws it of another run. `into=docs/images` draws those of the
+A figure is a file in conf/figure/, or in figure/ of your own folder (`--config-dir`). A run that is missing is made
+first. `figure=twins cohort.size=50` draws it for another run. `into=docs/images` draws the figures of the
 documentation; `small=true into=tests/figures` writes the tables that tests compare.
 """
 

@@ -1,4 +1,4 @@
-"""Which parameter decides which relapse, under which product?
+"""Which parameter drives which relapse, under which product?
 
 python experiments/sensitivity.py [calibration.KEY=value] [product=NAME] [cohort=NAME]
 """

@@ -1,4 +1,4 @@
-"""Does the simulator do what exact laws of branching processes say? Cells that divide, die and lose an antigen.
+"""Does the simulator follow the exact laws of branching processes? Cells that divide, die and lose an antigen.
 
 python experiments/theory.py [cohort.size=REPLICATES] [key=value]
 """

@@ -1,7 +1,7 @@
-"""Does the model publish what the trial published? A trial simulated many times at its own size, beside its results.
+"""Does the model reproduce a published trial? The trial simulated many times at its own size, beside its results.
 
 python experiments/trial.py trial=NAME [key=value]
-python experiments/trial.py -m trial=NAME,NAME,...      all of them, and then one table and one figure
+python experiments/trial.py -m trial=NAME,NAME,...      all of them, with one table and one figure
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""The cells engine: every cell an agent of a Mesa model, each drawing from the law for itself.
+"""The cells engine: every cell is an agent of a Mesa model and draws from the law for itself.
 
-What `counts` draws for all cells of a state at once, each cell here draws on its own, from the same hazards
-(`one_cell`): the law is read, never repeated. A tick has two phases. Every agent *decides* what becomes of it, against
-surroundings that are the same for all who decide; then all decisions are *applied*.
+`counts` draws for all cells of a state at once; here each cell draws on its own, from the same hazards (`one_cell`).
+The law is read, never repeated. A tick has two phases. Every agent *decides* its fate, against surroundings that are
+the same for all; then all decisions are *applied*.
 
-Here all cells meet all others, and the engine has the distribution of the counts engine; `grid` puts them on sites.
-For up to about 1e5 cells: a sample of a patient (`settings.Engine.sample_cells`).
+Here all cells meet all others, so the engine has the distribution of the counts engine; `grid` puts them on sites. It
+handles up to about 1e5 cells: a sample of a patient (`settings.Engine.sample_cells`).
 
-A kind is a number: leukaemic states in the order of the alphabet, then normal B cells, then for each class of CAR T
-cells memory, effector, exhausted.
+A kind is a number: leukaemic states in the order of the alphabet, then normal B cells, then, class by class, memory,
+effector and exhausted CAR T cells.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The counts engine: the law for all cells of a state at once, from one cell to 1e13, in a compiled kernel.
 
-Cells in the same state meet the same hazards, so what happens to n of them in a tick is a sum of n independent draws
-of the law's one-cell distribution: binomial for who leaves or dies out, negative binomial for how many descendants the
-others have. Nothing is approximated by lumping as long as the world is well mixed, cells of a state are alike, and all
-decide against the same frozen surroundings; it stops being exact with space, sequential updates, or traits that differ
-from cell to cell.
+Cells in the same state face the same hazards, so the fate of n of them in a tick is a sum of n independent draws from
+the law's one-cell distribution: binomial for the number that leaves or dies out, negative binomial for the descendants
+of the others. Lumping is exact as long as the world is well mixed, cells of a state are identical, and all decide
+against the same frozen surroundings. It is no longer exact with space, sequential updates, or traits that vary between
+cells.
 
 Counts are 64-bit integers. A burden above the size limit ends the run with its own stop code, long before they wrap.
 """

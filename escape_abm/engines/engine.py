@@ -1,4 +1,4 @@
-"""The two engines behind one call: run a population under given rates to a day, or to where it stops."""
+"""Both engines behind one call: run a population at given rates to a day, or until it stops."""
 
 from __future__ import annotations
 

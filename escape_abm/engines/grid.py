@@ -1,8 +1,8 @@
 """The marrow: the cells engine on a grid of sites, where contact, crowding and neighbourhood matter.
 
-The law is the same; a cell meets it with the numbers of the sites around it, as if the whole marrow were like them.
-What lumping cannot express is here: CAR T cells must find their targets and kill only what they touch, daughters need
-room, escaped clones grow as patches.
+The law is the same; each cell faces it with the numbers of the surrounding sites, as if the whole marrow were like
+them. This covers what lumping cannot express: CAR T cells must find their targets and kill only what they touch,
+daughters need free sites, escaped clones grow as patches.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ctrl-C between ticks: its exception must not come up in the middle of a call of compiled code, which it breaks."""
+"""Ctrl-C between ticks: an exception in the middle of a compiled call would corrupt it."""
 
 from __future__ import annotations
 

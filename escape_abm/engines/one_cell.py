@@ -1,4 +1,4 @@
-"""What the law says of one cell in a tick: whether it leaves its kind, and how many descendants it has."""
+"""The law for one cell in a tick: whether it leaves its kind, and how many descendants it has."""
 
 from __future__ import annotations
 

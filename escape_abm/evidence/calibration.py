@@ -1,13 +1,13 @@
-"""From published figures to a posterior: which parameters could have given them, and what the data cannot tell.
+"""From published results to a posterior: which parameters are consistent with them, and which stay unidentified.
 
 1. Runs of all trials at parameters spread over their plausible ranges, each with a few patients.
-2. An emulator of every published endpoint (`emulator`), and the likelihood of what was published under it (`targets`).
-3. A posterior by Markov chains (emcee), from which the next wave of runs is drawn: they gather where it matters. The
-   last wave has more patients a run, and says how well the emulator foretold what it had not seen.
-4. The most probable draws are simulated with more patients still; the most likely of them by its own runs is the fitted
-   set.
+2. An emulator of every published endpoint (`emulator`), and the likelihood of the published results (`targets`).
+3. A posterior by Markov chain Monte Carlo (emcee). The next wave of runs is drawn from it, so runs concentrate where
+   the posterior does. The last wave has more patients per run and tests the emulator on unseen runs.
+4. The most probable draws are simulated with more patients; the one whose own runs have the highest likelihood is the
+   fitted set.
 
-The differences between trials that no parameter explains are found along with the parameters, as one more dimension.
+The between-trial differences that no parameter explains are estimated with the parameters, as one more dimension.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A fast stand-in for the simulator: what each endpoint would be at parameters that were not run.
+"""A fast surrogate of the simulator: each endpoint at parameters that were not run.
 
-Each endpoint is a quadratic in the parameters (scaled to -1..1): on the logit scale for shares, fitted by weighted
-logistic regression with a ridge penalty, on the log scale for medians. How far runs stray from it beyond their own
-sampling error is its lack of fit, and is kept as an uncertainty.
+Each endpoint is a quadratic in the parameters (scaled to -1..1): proportions on the logit scale, fitted by weighted
+logistic regression with a ridge penalty; medians on the log scale. The deviation of runs beyond their own sampling
+error is its lack of fit, kept as an uncertainty.
 """
 
 from __future__ import annotations

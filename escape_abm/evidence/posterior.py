@@ -1,4 +1,4 @@
-"""A sample of a posterior by Markov chains, over the emulator of the likelihood."""
+"""Posterior draws by Markov chain Monte Carlo, with the emulator's likelihood."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Which parameter decides which relapse? Global sensitivity of remission and relapse, by product.
+"""Which parameter drives which relapse? Global sensitivity of remission and relapse, by product.
 
-Runs spread over the ranges of the free parameters give an emulator of each endpoint (which smooths the noise of few
-patients), and Sobol's indices of the emulator say how much of the variance over those ranges each parameter makes.
+Runs spread over the ranges of the free parameters give an emulator of each endpoint, which smooths the noise of few
+patients. The emulator's Sobol indices give the part of the variance over those ranges that each parameter explains.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""What parameters are judged by: published figures, runs of their trials, and how likely the figures are.
+"""The data for calibration: published results, runs of their trials, and the likelihood of the results.
 
-The likelihood of k of n is binomial about a share that is known on the logit scale to within the emulator's lack of
-fit and the differences between trials that no parameter explains. Figures that tell much the same of the same patients
-(one endpoint at several months, survival and relapse) share the weight of one, so that intervals are rather too wide
-than too narrow.
+The likelihood of k of n is binomial, with a logit known to within the emulator's lack of fit and the between-trial
+differences that no parameter explains. Correlated results of the same patients (one endpoint at several months,
+survival and relapse) share the weight of one, so that intervals are conservative.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The counts engine beside exact laws of branching processes: cells that divide, die and lose an antigen.
+"""The counts engine against exact laws of branching processes: cells that divide, die and lose an antigen.
 
-What `tests/engines/test_verification.py` tests at one setting each is drawn here along an axis. Only the leukaemia's
-birth, death and loss are taken from a biology; every other route should be closed (`conf/theory.yaml`).
+`tests/engines/test_verification.py` tests each law at one setting; here it is drawn along an axis. Only birth, death
+and antigen loss of the leukaemia come from a biology; every other route should be closed (`conf/theory.yaml`).
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Pictures: a table in, a figure out.
 
-style: colours, dashes and markers that mean the same everywhere
+style: colours, dashes and markers with the same meaning everywhere
 products: outcomes, relapse and mechanisms by product
 courses: patients day by day
-trials: beside published trials
+trials: comparison with published trials
 fits: calibrations and sensitivities
 checks: exact laws, tick accuracy, coverage, speed
-diagrams: the law, and how relapses came about
+diagrams: the law, and how relapses arose
 marrow: the marrow, cell by cell
 """

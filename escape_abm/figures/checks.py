@@ -1,4 +1,4 @@
-"""Pictures of how right and how fast the simulator is: beside exact laws, beside itself, and beside other programs."""
+"""Figures of accuracy and speed: comparison with exact laws, with finer ticks, and with other programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of courses day by day, and of when relapses came."""
+"""Figures of daily courses and of times to relapse."""
 
 from __future__ import annotations
 

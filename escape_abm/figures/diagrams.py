@@ -1,6 +1,6 @@
-"""Diagrams of what leads where: the states and routes of the law, and how relapses came about.
+"""Diagrams of transitions: the states and routes of the law, and how relapses arose.
 
-Nothing is drawn by hand: nodes and arrows are the projections of an alphabet, flows those of a table of patients.
+Nothing is drawn by hand: nodes and arrows are projections of an alphabet, flows come from a table of patients.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pictures of a calibration: what was learnt of each parameter, what cannot be told apart, and how well it predicts."""
+"""Figures of a calibration: what each parameter learnt, what is not identified, and how well it predicts."""
 
 from __future__ import annotations
 

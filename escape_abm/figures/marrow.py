@@ -1,4 +1,4 @@
-"""What a marrow grid looks like: leukaemic cells coloured by phenotype, CAR T cells on them, the niche outlined."""
+"""The marrow grid as a picture: leukaemic cells coloured by phenotype, CAR T cells on top, the niche outlined."""
 
 from __future__ import annotations
 

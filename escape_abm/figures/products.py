@@ -1,4 +1,4 @@
-"""Pictures of one run: what became of its patients under each product, and why they relapsed."""
+"""Figures of one run: the outcomes of its patients under each product, and the causes of relapse."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""How every picture looks; nothing here simulates or reads files, and only `save` writes.
+"""The look of every figure. Nothing here simulates or reads files; only `save` writes.
 
-One visual language: a colour for each phenotype and outcome (Okabe-Ito) and for each product (Tol's muted scheme)
-everywhere, both safe for colour-blind readers, with hatches, dashes and markers where grey print would not tell them
-apart.
+One visual language: one colour for each phenotype and outcome (Okabe-Ito) and for each product (Tol's muted scheme)
+everywhere. Both are safe for colour-blind readers; hatches, dashes and markers separate what greyscale print would not.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pictures of trials beside what they published, and of what other products would have done for the same patients."""
+"""Figures of simulated against published trials, and of counterfactuals: the same patients under other products."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The door: plain data become checked settings, or a message with the value, the rule and the way out."""
+"""Validation: plain data become checked settings, or an error that names the value, the rule and the way out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clinical definitions, each in one place: what counts as remission, relapse, detectable, aplastic, severe."""
+"""Clinical definitions, each in one place: remission, relapse, limit of detection, aplasia, severe toxicity."""
 
 from __future__ import annotations
 

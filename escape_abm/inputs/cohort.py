@@ -1,8 +1,8 @@
-"""Virtual patients: who they are, drawn from stated distributions, each alone from one seed and one number.
+"""Virtual patients, drawn from stated distributions, each from one seed and one number alone.
 
-Patient i of seed s draws from `SeedSequence(s, spawn_key=(i, stream))`. Who the patient is, how the leukaemia grew,
-what happens under treatment and how it is read out are separate streams. So results do not depend on order or number
-of workers, any patient can be run again alone, and every product meets the same patients.
+Patient i of seed s draws from `SeedSequence(s, spawn_key=(i, stream))`. Traits, leukaemia growth, treatment course and
+read-out have separate streams. So results do not depend on the order or number of workers, any patient can be run again
+alone, and every product meets the same patients.
 """
 
 from __future__ import annotations

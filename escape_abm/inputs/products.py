@@ -1,8 +1,8 @@
-"""CAR T products: which receptors sit on which T cells, and when each batch is infused.
+"""CAR T products: which receptors are on which T cells, and when each batch is infused.
 
-A product is one or more *components*, each a batch of CAR T cells made in one way (architecture) from one or more
+A product has one or more *components*, each a batch of CAR T cells of one architecture, made from one or more
 *constructs* (a binder with its signalling domain, against one antigen). Each component gives *classes* of CAR T cells:
-cells with the same receptors behave alike. A dual product of any kind is then a choice of architecture and schedule:
+cells with the same receptors behave alike. Any dual product is a choice of architecture and schedule:
 
     tandem          one component, one class: one receptor with both binders; half-densities are worse
     bicistronic     one component, one class: both receptors on every cell; each half-density is worse

@@ -1,4 +1,4 @@
-"""What is done to the patient besides the product: bridging, lymphodepletion, dose and its schedule."""
+"""Treatment besides the product: bridging, lymphodepletion, dose and schedule, transplant, re-infusion."""
 
 from __future__ import annotations
 

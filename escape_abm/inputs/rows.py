@@ -1,9 +1,9 @@
-"""What a parameter row is: a value with unit, ranges, source and evidence grade.
+"""A parameter row: a value with unit, ranges, source and evidence grade.
 
-A row's default is the only place where its value stands. Configuration files hold differences from these rows.
-Rows come with two ranges: `allowed` (outside it the model has no meaning, so the value is refused) and `plausible`
-(what the evidence leaves open, widened to hold the starting fit where that lies outside, which the row then says; for
-sliders, priors and sensitivity runs).
+The default in the row is the only place where a value is written. Configuration files hold differences from the rows.
+Each row has two ranges. `allowed`: outside it the model has no meaning, so the value is refused. `plausible`: what the
+evidence leaves open, for sliders, priors and sensitivity runs; it is widened to include the starting fit where that
+lies outside, and the row then says so.
 
 Evidence grades: A measured in patients, B measured in vitro or in animals, C fitted, tuned or assumed.
 

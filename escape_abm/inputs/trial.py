@@ -1,4 +1,4 @@
-"""A published trial: which figures it published, of whom, with which follow-up."""
+"""A published trial: its results, their patient groups, and its follow-up."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
 """How a person asks: command line, configuration, figures by name, dashboard.
 
-command_line: words and flags, told apart and checked
+command_line: arguments and flags, separated and checked
 groups: the groups of conf/ and their choices
-help: what `--help` and the tab key say
+help: the text of `--help`, and tab completion
 composition: conf/ and overrides become settings
-config_errors: what cannot be composed, in our words
+config_errors: Hydra's errors in plain words
 request: a command line as jobs
-launch: what every script of experiments/ calls
+launch: the entry point of every script of experiments/
 catalogue: figures of the documentation by name
-painters: what draws each of them
+painters: the functions that draw them
 dashboard: the marrow in a browser
 dashboard_choices: its sliders and choices
 """

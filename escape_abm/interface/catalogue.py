@@ -1,7 +1,7 @@
-"""Figures by name: which stored run each is drawn from, made if there is none, and what draws it.
+"""Figures by name: the stored run that each is drawn from (made if missing) and the function that draws it.
 
-A figure is a file in `conf/figure/`. Its run is a command line of an experiment; the run's name (`runs.fingerprint`)
-says whether it is stored already, so a figure drawn again has the same numbers.
+A figure is a file in `conf/figure/`. Its run is the command line of an experiment. The name of the run
+(`runs.fingerprint`) shows whether it is stored already, so a redrawn figure has the same numbers.
 """
 
 from __future__ import annotations

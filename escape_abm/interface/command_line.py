@@ -1,4 +1,4 @@
-"""The command line as a user meets it: its words and flags, told apart and refused before anything is composed."""
+"""The command line: arguments and flags are separated, and wrong ones refused, before anything is composed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Hydra says of a configuration that it cannot compose, in our words."""
+"""Hydra's errors about a configuration that it cannot compose, in plain words."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The marrow seen in a browser: one patient under one product, day by day, in Mesa's dashboard (SolaraViz).
+"""The marrow in a browser: one patient under one product, day by day, in Mesa's dashboard (SolaraViz).
 
-`python3 start.py dashboard`, or `python -m escape_abm.interface.dashboard` where the extra `dashboard` is
+Run `python3 start.py dashboard`, or `python -m escape_abm.interface.dashboard` where the extra `dashboard` is
 installed. The page is served to this machine only and fetches nothing from elsewhere.
 """
 

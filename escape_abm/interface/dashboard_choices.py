@@ -1,4 +1,4 @@
-"""What can be chosen on the dashboard: sliders over parameter rows, a product, a patient; and the patient they make."""
+"""The choices of the dashboard: sliders over parameter rows, a product, a patient; and the resulting patient."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The groups of conf/ and their choices: what each is, and which is taken by default."""
+"""The groups of conf/ and their choices: what each choice is, and which is the default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `--help` and the tab key say."""
+"""The text of `--help`, and tab completion."""
 
 from __future__ import annotations
 

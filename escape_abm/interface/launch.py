@@ -1,4 +1,4 @@
-"""What every script of experiments/ calls: read the command line, check all of it, then do what is not done yet."""
+"""The entry point of every script of experiments/: read the command line, check all of it, compute what is missing."""
 
 from __future__ import annotations
 

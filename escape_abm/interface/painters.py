@@ -1,4 +1,4 @@
-"""What draws each figure of the documentation, from stored runs or from one table."""
+"""The functions that draw each figure of the documentation, from stored runs or from one table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command line asks for: its sweep as jobs, each composed and checked before anything is written."""
+"""What a command line asks for: a run or the jobs of a sweep, each composed and checked before anything is written."""
 
 from __future__ import annotations
 

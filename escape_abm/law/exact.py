@@ -1,10 +1,10 @@
 """Exact laws of branching processes, in the notation of the design.
 
-b birth and d death per cell and day, q = d / b, s = 1 - q the chance that one cell's line survives for ever, r = b - d,
-u mutations per division, M cells. Nothing here knows the package.
+b birth and d death per cell and day, q = d / b, s = 1 - q the probability that one cell's line survives for ever,
+r = b - d, u mutations per division, M cells. Nothing here depends on the rest of the package.
 
-A mutation leaves one mutated and one unmutated daughter. The laws of numbers 3 to 6 are limits of large M and small u
-with u M fixed; what they leave out is of relative order u and 1 / M.
+A mutation leaves one mutated and one unmutated daughter. Laws 3 to 6 are limits of large M and small u with u M fixed;
+what they neglect is of relative order u and 1 / M.
 """
 
 from __future__ import annotations

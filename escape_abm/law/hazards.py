@@ -1,16 +1,16 @@
 """The law: what may happen to a cell, and how fast. Written once, without randomness.
 
 Both engines read it: states and routes are data (`states`), hazards are small compiled functions of the surroundings. A
-tick is Strang's splitting of switching and of birth and death, in surroundings that are frozen for the tick at what the
-cells counted at its start are expected to make of them by its middle (`expected`):
+tick is Strang splitting of switching and of birth and death. Surroundings are frozen for the tick at their expected
+values at mid-tick, computed from the counts at its start (`expected`):
 
     1. half a tick of switching: each cell leaves its state at most once,
     2. a whole tick of birth and death at constant hazards: Kendall's exact law of the number of its descendants,
     3. half a tick of switching for each of them.
 
-What one cell becomes within a tick is thus one distribution, the same whether it is drawn for each cell or, cells in
-the same state being alike, for all cells of a state at once. A mutation is a switch at the rate of division times its
-probability per division: one of the two daughters carries it. Time is in days, hazards are per day, cells are counts.
+The fate of one cell within a tick is thus one distribution, whether it is drawn for each cell or, as cells in the same
+state are identical, for all cells of a state at once. A mutation is a switch at the division rate times its probability
+per division: one of the two daughters carries it. Time is in days, hazards are per day, cells are counts.
 """
 
 from __future__ import annotations

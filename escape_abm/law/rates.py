@@ -1,6 +1,6 @@
-"""From parameters to numbers: all rates of one patient under one product, as arrays over states and routes.
+"""From parameters to rates: all rates of one patient under one product, as arrays over states and routes.
 
-Recognition of an antigen at its density (`hill`) is here, since it depends on nothing that changes in a run.
+Recognition of an antigen at its density (`hill`) is here, since it depends on nothing that changes during a run.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a leukaemic cell can be, and the ways from one state to another: the alphabet of the law, generated as data.
+"""What a leukaemic cell can be, and the routes between states: the alphabet of the law, generated as data.
 
-A state is lineage x for each antigen the intact alleles and what the surface shows x progenitor-like or committed x
-niche x origin. The alphabet is not a list: it is what can be reached from the founder cell by the open routes.
+A state is lineage x, for each antigen, the intact alleles and the surface expression x progenitor-like or committed x
+niche x origin. The alphabet is not listed by hand: it is what the open routes can reach from the founder cell.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One patient under one product.
 
-leukaemia: what the patient enters with
+leukaemia: the leukaemia at entry
 course: treatment and follow-up, day by day
-endpoints: the clinical reading of a course
-marrow_model: the course as a Mesa model that is stepped and watched
+endpoints: the clinical endpoints of a course
+marrow_model: the course as a Mesa model that can be stepped and watched
 """

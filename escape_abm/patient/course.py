@@ -1,6 +1,6 @@
-"""One patient under one product: the leukaemia grows, is thinned, meets the CAR T cells, and is followed.
+"""One patient under one product: the leukaemia grows, lymphodepletion reduces it, CAR T cells meet it, follow-up.
 
-`simulate` is the one door to the engines. The result says what was there on every day and why the run stopped.
+`simulate` is the only entry to the engines. The result holds the cell numbers of every day and why the run stopped.
 """
 
 from __future__ import annotations

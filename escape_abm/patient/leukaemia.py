@@ -1,4 +1,4 @@
-"""The leukaemia that a patient enters with: grown from one cell, with the marks of earlier therapy."""
+"""The leukaemia at entry: grown from one cell, and shaped by earlier therapy."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A patient's marrow day by day: a Mesa model that has the treatment in it, to watch, step and draw.
+"""A patient's marrow day by day: a Mesa model that includes treatment, to watch, step and draw.
 
 `course.simulate` runs a patient to the end; `MarrowModel` is the same course of the cells engine on a marrow grid, one
-day a step, with agents that can be looked at in between.
+day per step, with agents that can be inspected in between.
 """
 
 from __future__ import annotations

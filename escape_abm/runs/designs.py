@@ -1,4 +1,4 @@
-"""Which jobs a sweep has: a grid, paired lists, or samples of ranges, each with replicates."""
+"""The jobs of a sweep: a grid, paired lists, or samples of ranges, each with replicates."""
 
 from __future__ import annotations
 

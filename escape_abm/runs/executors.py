@@ -1,7 +1,7 @@
-"""Where the jobs of a sweep run: processes of this machine, a Dask cluster, or Slurm. One door, `open_workers`.
+"""Where the jobs of a sweep run: processes of this machine, a Dask cluster, or Slurm. All start with `open_workers`.
 
-A worker is a process that may die without taking the sweep with it. It writes what it makes into the folders of the
-runs, which all workers and the caller see under the same path.
+A worker is a process that may die without ending the sweep. It writes its results into the folders of the runs, which
+all workers and the caller see under the same path.
 """
 
 from __future__ import annotations

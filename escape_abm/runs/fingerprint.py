@@ -1,7 +1,7 @@
-"""What a run is, as a short name: its settings, its code, and the libraries that move bytes.
+"""The identity of a run as a short name: its settings, its code, and the libraries that affect its bytes.
 
-The name ends the name of its folder, so the file system is the index: a run is found by looking at names, and nothing
-can go stale. The number of patients stands beside it, since a longer run begins with the patients of a shorter one.
+The name ends the name of its folder, so the file system is the index: a run is found by its folder name, and no index
+can go stale. The number of patients is kept apart, since a longer run begins with the patients of a shorter one.
 """
 
 from __future__ import annotations

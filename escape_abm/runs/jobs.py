@@ -1,4 +1,4 @@
-"""One job of a sweep: what it is, and how a worker runs it."""
+"""One job of a sweep: its definition, and how a worker runs it."""
 
 from __future__ import annotations
 

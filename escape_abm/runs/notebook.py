@@ -1,6 +1,6 @@
-"""What a person at a prompt works with: the result of a trial, one patient under every product, and their pictures.
+"""Results at a prompt: a trial, one patient under every product, and their figures.
 
-Nothing here moves a table. Matplotlib is loaded when a picture is asked for.
+Nothing here changes a table. Matplotlib is imported only when a figure is asked for.
 """
 
 from __future__ import annotations

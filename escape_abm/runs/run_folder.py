@@ -1,7 +1,7 @@
-"""What a run leaves behind: one folder, complete or absent.
+"""The folder of a run, complete or absent.
 
-Files are written into a hidden folder beside their place and moved at the end, `provenance.json` last. A folder without
-it is not a finished run. What provenance says of every file tells later whether it is still whole.
+Files are written to a hidden folder beside their destination and moved at the end, `provenance.json` last. A folder
+without it is not a finished run. Its SHA-256 of every file shows later whether the file is still intact.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Finished runs as one table: the join that a sweep leaves, and `load` for a run, a sweep, or all of outputs/.
+"""Finished runs as one table: the combined tables of a sweep, and `load` for a run, a sweep, or all of outputs/.
 
-Large tables stay on disk until they are asked for; `query` asks them in SQL without reading what it does not need.
+Large tables stay on disk until they are needed; `query` runs SQL on them and reads only what it needs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Many runs of an experiment: what is missing is computed, what is there is left alone, what fails is named.
+"""Many runs of an experiment: missing runs are computed, finished ones left alone, failed ones named.
 
-The folder of a sweep holds a folder for each job, `sweep.yaml` (the command and the jobs), and at the end `jobs.csv`
-and the tables of all jobs together. It can be killed at any moment: the same command goes on from there.
+The folder of a sweep holds one folder per job, `sweep.yaml` (the command and the jobs), and at the end `jobs.csv` and
+the combined tables of all jobs. A sweep can be killed at any moment; the same command resumes it.
 """
 
 from __future__ import annotations

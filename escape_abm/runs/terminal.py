@@ -1,4 +1,4 @@
-"""What a run says on the terminal: progress, a table of the arms, published results beside, where the files are."""
+"""Terminal output of a run: progress, a table of the arms, published results beside it, and where the files are."""
 
 from __future__ import annotations
 

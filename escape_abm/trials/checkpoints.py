@@ -1,7 +1,7 @@
-"""Patients that are done, kept in the folder of a run that is not: what a stopped run goes on from.
+"""Checkpoints: finished patients of an unfinished run, from which a stopped run resumes.
 
-A patient does not depend on any other, so that a run is the same whether its patients come from here, from a shorter
-run or from the simulator. Files appear whole or not at all, whenever the process is killed.
+Patients are independent, so a run is the same whether its patients come from a checkpoint, from a shorter run or from
+the simulator. Files appear whole or not at all, whenever the process is killed.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""A virtual trial beside the published one: what a trial of that size would have published, were the model right.
+"""A virtual trial against the published one: what a trial of that size would publish if the model were right.
 
-The virtual trial is simulated once, large. From it many trials of the published size are drawn, each patient followed
-for as long as the trial followed its own; each gives every published endpoint. Their spread is the predictive interval:
-a published figure outside it tells against the model, with 5 % of false alarms.
+The virtual trial is simulated once, large. Many trials of the published size are drawn from it, each patient followed
+for as long as in the trial; each drawn trial gives every published endpoint. Their spread is the predictive interval: a
+published result outside it is evidence against the model, with a false-alarm rate of 5 %.
 
-Trials differ for reasons that no parameter explains. With `clinic.between_trials_sd` above 0, each drawn trial has odds
-of its own for each endpoint, by a factor whose logarithm has this standard deviation: its patients are drawn with these
-odds. Medians are scaled by such a factor.
+Trials differ for reasons that no parameter explains. With `clinic.between_trials_sd` above 0, each drawn trial
+multiplies the odds of each endpoint by a factor whose logarithm has this standard deviation: its patients are drawn
+with these odds. Medians are scaled by such a factor.
 """
 
 from __future__ import annotations

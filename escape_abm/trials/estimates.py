@@ -1,7 +1,7 @@
-"""From the rows of patients to the tables of a trial: what each endpoint is read from, and of whom.
+"""From the rows of patients to the tables of a trial: the source of each endpoint, and its risk set.
 
-A reading says which patients count, and for each of them how long they were watched and what ended it. Summaries,
-contrasts and the comparison with published trials all read the same.
+A reading says which patients count and, for each, the time under observation and the event that ended it. Summaries,
+contrasts and the comparison with published trials all use the same readings.
 """
 
 from __future__ import annotations

@@ -4,9 +4,8 @@ Durations are days since the origin of the endpoint, one per patient. All interv
 they hold at one day, not for a whole curve. Every function takes columns and returns a table or a named tuple. An empty
 sample gives a table without rows, or nan with n = 0.
 
-A curve that still is, or has again become, certain (nobody or everybody had the event) has no usable variance. There
-the bound is the exact binomial one on the patients who were not censored before that day, as if the others had never
-been in the trial.
+While nobody or everybody has had the event, the variance of a curve is zero and of no use. The interval there is the
+exact binomial one on the patients who were not censored before that day, as if the others had never been in the trial.
 """
 
 from __future__ import annotations

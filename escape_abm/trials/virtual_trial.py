@@ -1,4 +1,4 @@
-"""A virtual trial: the same patients under every product, in parallel, and the tables that come of it."""
+"""A virtual trial: the same patients under every product, in parallel, and the resulting tables."""
 
 from __future__ import annotations
 
