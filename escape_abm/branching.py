@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from escape_abm import counts, engines, exact
+from escape_abm.chance import luck_of
 from escape_abm.law import make_rates
 from escape_abm.parameters import Biology
 from escape_abm.settings import Engine
@@ -102,7 +103,7 @@ def _lost_at_size(
 
 
 def _runner(biology: Biology, engine: Engine, rng: np.random.Generator) -> Callable[..., int]:
-    rates, letters, advance = make_rates(biology), alphabet_of(biology), partial(counts.advance, rng)
+    rates, letters, advance = make_rates(biology), alphabet_of(biology), partial(counts.advance, luck_of(rng))
 
     def run(cells: NDArray[np.int64], start: float, end: float, target: float = 0.0) -> int:
         return engines.run(advance, rates, letters, cells, (start, end), engine, target=target)[0]

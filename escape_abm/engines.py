@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escape_abm import counts
+from escape_abm.chance import Luck, survivors
 from escape_abm.cohort import AGENTS, Patient
 from escape_abm.interrupt import heed
 from escape_abm.law import Rates
@@ -24,10 +25,10 @@ LONG_AGO = -1e6
 """Day of a lymphodepletion from which normal T cells have recovered."""
 
 
-def make_engine(engine: Engine, patient: Patient, product: Product, rng: np.random.Generator) -> Advance:
+def make_engine(engine: Engine, patient: Patient, product: Product, luck: Luck) -> Advance:
     """The engine that `engine.name` names, with its source of chance."""
     if engine.name == "counts":
-        return partial(counts.advance, rng)
+        return partial(counts.advance, luck)
     from escape_abm import marrow  # Mesa takes a second to import
 
     return marrow.make_model(patient.biology, product, engine, rng=agents_seed(patient)).advance
@@ -66,6 +67,6 @@ def run(
     )
 
 
-def thin(rng: np.random.Generator, cells: Counts, log10_kill: float) -> Counts:
+def thin(luck: Luck, cells: Counts, log10_kill: float) -> Counts:
     """Cells that survive a log-kill, each on its own."""
-    return counts.survivors(rng, cells, 10.0**-log10_kill)
+    return survivors(luck, cells, 10.0**-log10_kill)

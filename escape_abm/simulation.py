@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escape_abm import counts
+from escape_abm.chance import binomial, luck_of
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import COURSE, Patient
 from escape_abm.engines import LONG_AGO, Advance, Counts, make_engine, run, thin
@@ -122,7 +123,7 @@ class Course:
         biology = patient.biology
         self.patient, self.product, self.regimen, self.clinic, self.engine = patient, product, regimen, clinic, engine
         self.letters, self.classes = alphabet_of(biology), car_classes(product, biology.antigens)
-        self.rng = patient.stream(COURSE)
+        self.luck = luck_of(patient.stream(COURSE))
         self.rates = make_rates(biology, self.classes, infused=True)
         self.entry, self.cells = entry, entry.copy()
         self.car_t = np.zeros((len(self.classes), 3), dtype=np.int64)
@@ -132,9 +133,9 @@ class Course:
         self.ticks, self.follow_up_days = 0, follow_up_days
         self.infused: dict[str, float] = {}
         self.day_transplant = self.day_reinfusion = math.nan
-        self.advance = advance or make_engine(engine, patient, product, self.rng)
+        self.advance = advance or make_engine(engine, patient, product, self.luck)
         if regimen.bridging_log10_kill > 0:
-            self.cells = thin(self.rng, self.cells, regimen.bridging_log10_kill)
+            self.cells = thin(self.luck, self.cells, regimen.bridging_log10_kill)
             span = (-regimen.bridging_days, 0.0)
             run(self.advance, make_rates(biology), self.letters, self.cells, span, engine)
         self.plan: list[tuple[float, int, Callable[[], None]]] = []
@@ -189,10 +190,10 @@ class Course:
 
         Normal B cells stay: their number at the start is that which lymphodepletion leaves, and few are above it later.
         """
-        self.cells = thin(self.rng, self.cells, self.regimen.lymphodepletion_log10_kill)
+        self.cells = thin(self.luck, self.cells, self.regimen.lymphodepletion_log10_kill)
         if self.day > 0:
             fall = math.log10(self.rates.t_cell_capacity / self.rates.t_cell_nadir)
-            self.car_t = thin(self.rng, self.car_t, fall)
+            self.car_t = thin(self.luck, self.car_t, fall)
         self.lymphodepleted = self.day
 
     def give(self, component: str) -> None:
@@ -251,9 +252,9 @@ class Course:
         if self.patient.transplant_luck >= how.fraction or not self.in_remission():
             return
         own = self._autologous()
-        self.cells = thin(self.rng, self.cells, how.conditioning_log10_kill)
-        self.car_t[own] = thin(self.rng, self.car_t[own], how.car_t_log10_kill)
-        self.b_cells = counts.draw(self.rng, self.b_cells, 10.0**-how.car_t_log10_kill)
+        self.cells = thin(self.luck, self.cells, how.conditioning_log10_kill)
+        self.car_t[own] = thin(self.luck, self.car_t[own], how.car_t_log10_kill)
+        self.b_cells = binomial(self.luck, self.b_cells, 10.0**-how.car_t_log10_kill)
         graft = how.graft_kill_per_day * math.exp(how.graft_kill_per_day_sigma * self.patient.graft_z)
         self.rates = self.rates._replace(graft=graft, t_cell_recovery=how.t_cell_recovery_per_day)
         self.lymphodepleted = self.day_transplant = self.day

@@ -22,6 +22,7 @@ from scipy import stats
 
 from escape_abm import compose, counts, exact, law
 from escape_abm.cells import CarTCell, CellModel, LeukaemicCell, NormalBCell
+from escape_abm.chance import luck_of
 from escape_abm.cohort import sample_patient
 from escape_abm.engines import Advance
 from escape_abm.law import CAR_T_PHENOTYPES, Rates
@@ -50,7 +51,7 @@ def product(name: str) -> Product:
 def make_engine(name: str, biology: Biology, what: Product, seed: int, space: Space | None = None) -> Advance:
     """An engine of its own, for one run."""
     if name == "counts":
-        return partial(counts.advance, np.random.default_rng(seed))
+        return partial(counts.advance, luck_of(np.random.default_rng(seed)))
     return make_model(name, biology, what, seed, space).advance
 
 

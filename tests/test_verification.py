@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from escape_abm import counts, engines, exact, law
+from escape_abm.chance import Luck, binomial, luck_of
 from escape_abm.clinic import Clinic
 from escape_abm.cohort import Patient
 from escape_abm.leukaemia import grow_leukaemia
@@ -142,11 +143,11 @@ def descendants_of_one_cell(setting: Setting, days: float, tolerance: float, rep
     """Cells after these days, from one cell, in each of many replicates."""
     biology = setting.biology()
     rates, letters, engine = law.make_rates(biology), alphabet_of(biology), Engine(tolerance=tolerance)
-    rng = np.random.default_rng([SEED, round(1 / tolerance)])
+    luck = luck_of(np.random.default_rng([SEED, round(1 / tolerance)]))
     out = np.zeros(replicates, dtype=np.int64)
     for i in range(replicates):
         cells = one_founder(setting)
-        engines.run(partial(counts.advance, rng), rates, letters, cells, (0.0, days), engine)
+        engines.run(partial(counts.advance, luck), rates, letters, cells, (0.0, days), engine)
         out[i] = cells.sum()
     return out
 
@@ -156,7 +157,7 @@ def days_to_size(setting: Setting, size: float, replicates: int) -> NDArray[np.f
     """Days from one cell to a size, of lines that reach it, as `grow_leukaemia` grows them."""
     biology = setting.biology()
     rates, letters, engine = law.make_rates(biology), alphabet_of(biology), Engine()
-    advance = partial(counts.advance, np.random.default_rng([SEED, 7]))
+    advance = partial(counts.advance, luck_of(np.random.default_rng([SEED, 7])))
     out = np.zeros(replicates)
     for i in range(replicates):
         stop = counts.EXTINCT
@@ -380,11 +381,11 @@ def large_clone_after_a_tick(setting: Setting) -> NDArray[np.float64]:
     biology = setting.biology()
     rates = law.make_rates(biology)._replace(capacity=math.inf)
     letters, engine = alphabet_of(biology), Engine(tolerance=1)
-    rng = np.random.default_rng([SEED, 12])
+    luck = luck_of(np.random.default_rng([SEED, 12]))
     out = np.zeros(LARGE_CLONE_REPLICATES)
     for i in range(LARGE_CLONE_REPLICATES):
         cells = one_founder(setting, LARGE_CLONE)
-        *_, ticks = engines.run(partial(counts.advance, rng), rates, letters, cells, (0.0, 1.0), engine)
+        *_, ticks = engines.run(partial(counts.advance, luck), rates, letters, cells, (0.0, 1.0), engine)
         assert ticks == 1
         out[i] = cells.sum()
     return out
@@ -544,11 +545,11 @@ def test_shorter_ticks_at_a_wrong_rate_are_noticed(rate: str) -> None:
 
 
 @njit
-def moments_of_draws(rng: np.random.Generator, n: int, p: float, mean: float, draws: int) -> tuple[float, float]:
-    """Mean and mean square of the deviation of `counts.draw` from the expected number."""
+def moments_of_draws(luck: Luck, n: int, p: float, mean: float, draws: int) -> tuple[float, float]:
+    """Mean and mean square of the deviation of `chance.binomial` from the expected number."""
     first, second = 0.0, 0.0
     for _ in range(draws):
-        deviation = counts.draw(rng, n, p) - mean
+        deviation = binomial(luck, n, p) - mean
         first += deviation
         second += deviation * deviation
     return first / draws, second / draws
@@ -558,7 +559,7 @@ def draws_z(n: int, p: float, factor: float, draws: int) -> tuple[float, float]:
     """z of mean and variance of draws with chance `factor` times p, against the binomial law with chance p."""
     variance = n * p * (1 - p)
     fourth = variance * (1 + 3 * variance * (1 - 2 / n) - 6 * p * (1 - p))
-    first, second = moments_of_draws(np.random.default_rng([SEED, 8]), n, factor * p, n * p, draws)
+    first, second = moments_of_draws(luck_of(np.random.default_rng([SEED, 8])), n, factor * p, n * p, draws)
     return first / math.sqrt(variance / draws), (second - variance) / math.sqrt((fourth - variance**2) / draws)
 
 
@@ -640,7 +641,7 @@ def test_compiled_and_plain_python_give_the_same_numbers(monkeypatch: pytest.Mon
             if hasattr(value, "py_func"):
                 monkeypatch.setattr(module, name, value.py_func)
     plain = lively_course()
-    assert not hasattr(counts.draw, "py_func")
+    assert not hasattr(counts.switch, "py_func")
     for name in ("day", "cells", "car_t", "b_cells", "t_cells", "kills", "entry"):
         assert np.array_equal(getattr(compiled, name), getattr(plain, name)), name
     assert (compiled.stop, compiled.ticks) == (plain.stop, plain.ticks)
