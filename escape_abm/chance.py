@@ -50,7 +50,7 @@ def luck_of(rng: np.random.Generator) -> Luck:
 
 
 @njit(cache=True, error_model="numpy")
-def rotated(bits: int, by: int) -> int:
+def rotated(bits: Any, by: int) -> Any:
     """The same 64 bits, turned left."""
     return (bits << np.uint64(by)) | (bits >> np.uint64(64 - by))
 

@@ -84,14 +84,14 @@ def newcomers(cells: NDArray[np.int64], inflow: NDArray[np.int64], out: NDArray[
     return n
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _borrowed(typing: Any, value: Any) -> Any:
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         out = args[0]
-        members: list[tuple[int, ...]] = [()]
-        if isinstance(value, types.BaseTuple):
-            members = [(i,) for i, member in enumerate(value.types) if isinstance(member, types.Array)]
-        for where in members:
+        where_arrays: list[tuple[int, ...]] = [()]
+        if not isinstance(value, types.Array):  # a named tuple
+            where_arrays = [(i,) for i, member in enumerate(value.types) if isinstance(member, types.Array)]
+        for where in where_arrays:
             for owner in (0, 1):  # an array begins with its count of references and its owner
                 none = builder.extract_value(out, (*where, owner)).type(None)
                 out = builder.insert_value(out, none, (*where, owner))
@@ -112,7 +112,7 @@ def borrowed(value: Any) -> Any:
 @overload(borrowed)
 def _compile_borrowed(value: Any) -> Callable[[Any], Any]:
     def compiled(value: Any) -> Any:
-        return _borrowed(value)
+        return _borrowed(value)  # type: ignore[call-arg]
 
     return compiled
 
@@ -365,8 +365,10 @@ def _compile(law_fingerprint: str, chance_fingerprint: str) -> Callable[..., Any
         rates, seen = borrowed(rates), borrowed(seen)
         cells, car_t, sanctuary = borrowed(cells), borrowed(car_t), borrowed(sanctuary)
         states, classes = cells.shape[0], car_t.shape[0]
-        inflow, hazards = np.zeros(states, dtype=np.int64), law.no_hazards(states, rates.route_to.shape[0], classes)
-        everyone, ticks = np.zeros(states, dtype=np.int64), 0
+        everyone, inflow = np.zeros(states, dtype=np.int64), np.zeros(states, dtype=np.int64)
+        room = law.no_hazards(states, rates.route_to.shape[0], classes)
+        hazards = borrowed(room)  # of `room`, which each tick uses and so keeps
+        ticks = 0
         while day < until:
             since = day - lymphodepleted
             around = law.surroundings(rates, cells, car_t, float(b_cells), since)
@@ -374,10 +376,10 @@ def _compile(law_fingerprint: str, chance_fingerprint: str) -> Callable[..., Any
             days = tick_length(rates, around, fastest, cells, day, until, tolerance, goal.target)
             around = law.midway(rates, around, cells, car_t, float(b_cells), since, days)
             here = everyone[: occupied(cells, everyone)]
-            law.find_hazards(rates, around, here, hazards)
+            law.find_hazards(rates, around, here, room)
             switch(luck, cells, here, hazards, rates.route_first, rates.route_to, inflow, 0.5 * days)
             switch_car_t(luck, car_t, hazards, rates.to_memory, 0.5 * days)
-            law.find_hazards(rates, around, everyone[: newcomers(cells, inflow, everyone)], hazards)
+            law.find_hazards(rates, around, everyone[: newcomers(cells, inflow, everyone)], room)
             here = everyone[: occupied(cells, everyone)]
             kills = live(luck, cells, here, hazards, days)
             if classes > 0:  # normal B cells matter only to CAR T cells
