@@ -24,9 +24,10 @@ import numpy as np
 from mesa.discrete_space import CellAgent
 from numpy.typing import NDArray
 
-from escape_abm.engines.counts import GOES_ON, REACHED_DAY, Goal, Seen, end_tick, tick_length
+from escape_abm.engines.counts import GOES_ON, REACHED_DAY, end_tick, tick_length
 from escape_abm.engines.interrupt import heed
 from escape_abm.engines.one_cell import compiled
+from escape_abm.engines.recording import Goal, Seen
 from escape_abm.inputs.products import CarClass
 from escape_abm.inputs.settings import Engine
 from escape_abm.law import hazards

@@ -1,4 +1,4 @@
-"""Both engines behind one call: run a population at given rates to a day, or until it stops."""
+"""The two engines behind one call: run a population under given rates to a day, or to where it stops."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from escape_abm.engines import counts
+from escape_abm.engines import counts, recording
+from escape_abm.engines.chance import Luck, survivors
 from escape_abm.engines.interrupt import heed
 from escape_abm.inputs.cohort import AGENTS, Patient
 from escape_abm.inputs.products import Product
@@ -24,10 +25,10 @@ LONG_AGO = -1e6
 """Day of a lymphodepletion from which normal T cells have recovered."""
 
 
-def make_engine(engine: Engine, patient: Patient, product: Product, rng: np.random.Generator) -> Advance:
+def make_engine(engine: Engine, patient: Patient, product: Product, luck: Luck) -> Advance:
     """The engine that `engine.name` names, with its source of chance."""
     if engine.name == "counts":
-        return partial(counts.advance, rng)
+        return partial(counts.advance, luck)
     from escape_abm.engines import grid  # Mesa takes a second to import
 
     return grid.make_model(patient.biology, product, engine, rng=agents_seed(patient)).advance
@@ -51,21 +52,21 @@ def run(
     lymphodepleted: float = LONG_AGO,
     target: float = 0.0,
     limits: tuple[float, float] = (math.inf, math.inf),
-    seen: counts.Seen | None = None,
+    seen: recording.Seen | None = None,
 ) -> tuple[int, float, int, int]:
     """Call an engine with what most calls leave out filled in."""
     heed()
     if car_t is None:
         car_t = np.zeros((0, 3), dtype=np.int64)
     if seen is None:
-        seen = counts.records(0, 0, 0)
-    goal = counts.Goal(float(target), float(limits[0]), float(limits[1]), engine.size_limit_cells)
+        seen = recording.records(0, 0, 0)
+    goal = recording.Goal(float(target), float(limits[0]), float(limits[1]), engine.size_limit_cells)
     start, end = float(span[0]), float(span[1])
     return advance(
         rates, cells, car_t, b_cells, start, end, float(lymphodepleted), engine.tolerance, goal, seen, letters.sanctuary
     )
 
 
-def thin(rng: np.random.Generator, cells: Counts, log10_kill: float) -> Counts:
+def thin(luck: Luck, cells: Counts, log10_kill: float) -> Counts:
     """Cells that survive a log-kill, each on its own."""
-    return counts.survivors(rng, cells, 10.0**-log10_kill)
+    return survivors(luck, cells, 10.0**-log10_kill)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from escape_abm.engines import counts
 from escape_abm.engines import engine as engines
+from escape_abm.engines.chance import luck_of
 from escape_abm.inputs.biology import Biology
 from escape_abm.inputs.settings import Engine
 from escape_abm.law import exact
@@ -104,7 +105,7 @@ def _lost_at_size(
 
 
 def _runner(biology: Biology, engine: Engine, rng: np.random.Generator) -> Callable[..., int]:
-    rates, letters, advance = make_rates(biology), alphabet_of(biology), partial(counts.advance, rng)
+    rates, letters, advance = make_rates(biology), alphabet_of(biology), partial(counts.advance, luck_of(rng))
 
     def run(cells: NDArray[np.int64], start: float, end: float, target: float = 0.0) -> int:
         return engines.run(advance, rates, letters, cells, (start, end), engine, target=target)[0]

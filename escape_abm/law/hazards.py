@@ -48,7 +48,7 @@ class Surroundings(NamedTuple):
     activation: NDArray[np.float64]  # (C,) a_s = S_s / (K + S_s)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def killing_pressure(
     kill: float, kills_per_car_t: float, half_saturation: float, car_t: float, targets: float
 ) -> float:
@@ -56,25 +56,25 @@ def killing_pressure(
     return kill / (half_saturation + car_t + kill / kills_per_car_t * targets)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def division_hazard(net_growth: float, death: float, burden: float, capacity: float) -> float:
     """Births per day; they fall with the burden and equal deaths at the carrying capacity."""
     return max(0.0, death + net_growth * (1.0 - burden / capacity))
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def endogenous_t_cells(days: float, nadir: float, capacity: float, recovery: float) -> float:
     """Normal T cells this many days after lymphodepletion (Gompertz)."""
     return capacity * math.exp(math.log(nadir / capacity) * math.exp(-recovery * days))
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def lymphopenia(t_cells: float, car_t: float, nadir: float, capacity: float) -> float:
     """ln(K / (N + C)) / ln(K / nadir), between 0 and 1."""
     return min(1.0, max(0.0, math.log(capacity / (t_cells + car_t)) / math.log(capacity / nadir)))
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def kendall(birth: float, death: float, days: float) -> tuple[float, float]:
     """Descendants of one cell after a time at constant hazards (Kendall 1948).
 
@@ -90,19 +90,19 @@ def kendall(birth: float, death: float, days: float) -> tuple[float, float]:
     return death * grown / bottom, birth * grown / bottom
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def happens(hazard: float, days: float) -> float:
     """Probability that something with this hazard happens within these days."""
     return -math.expm1(-hazard * days)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def average_growth(net: float, days: float) -> float:
     """Mean over a time of exp(net t): how many there are on average of one that grows at this rate."""
     return math.expm1(net * days) / (net * days) if abs(net * days) > 1e-9 else 1.0
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def tick_days(fastest: float, tolerance: float, longest: float) -> float:
     """Length of a tick: the longest power of two of a day in which the fastest hazard does not exceed the tolerance."""
     if fastest * longest <= tolerance:
@@ -110,7 +110,7 @@ def tick_days(fastest: float, tolerance: float, longest: float) -> float:
     return max(2.0**-10, min(longest, 2.0 ** math.floor(math.log2(tolerance / fastest))))
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def surroundings(
     rates: Rates,
     cells: NDArray[Any],
@@ -159,7 +159,7 @@ def surroundings(
     )
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def kill_hazard(rates: Rates, around: Surroundings, state: int) -> float:
     """Kill hazard of a leukaemic cell in this state."""
     seen = 0.0
@@ -168,13 +168,13 @@ def kill_hazard(rates: Rates, around: Surroundings, state: int) -> float:
     return around.pressure * rates.access[state] * seen
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def death_hazard(rates: Rates, around: Surroundings, state: int) -> float:
     """Death hazard of a leukaemic cell in this state: its own death, a graft, CAR T cells."""
     return rates.death + rates.graft * rates.access[state] + kill_hazard(rates, around, state)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def kill_hazard_b(rates: Rates, around: Surroundings) -> float:
     """Kill hazard of a normal B cell."""
     seen = 0.0
@@ -183,13 +183,13 @@ def kill_hazard_b(rates: Rates, around: Surroundings) -> float:
     return around.pressure * seen
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def birth_hazard(rates: Rates, around: Surroundings, state: int) -> float:
     """Birth hazard of a leukaemic cell in this state."""
     return around.division * rates.division_fold[state]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def route_hazard(rates: Rates, around: Surroundings, state: int, route: int) -> float:
     """Hazard of leaving this state by this route."""
     clock = rates.route_clock[route]
@@ -203,7 +203,7 @@ def route_hazard(rates: Rates, around: Surroundings, state: int, route: int) -> 
     return around.pressure * rates.access[state] * met
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def leave_hazard(rates: Rates, around: Surroundings, state: int) -> float:
     """Hazard of leaving this state by any route: the sum of `route_hazard` over its routes."""
     met = 0.0
@@ -216,7 +216,7 @@ def leave_hazard(rates: Rates, around: Surroundings, state: int) -> float:
     )
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def effector_birth(rates: Rates, around: Surroundings, car_class: int) -> float:
     """Division of an effector: rho (a w0 + (1 - w0) l (a + h (1 - a))).
 
@@ -228,19 +228,19 @@ def effector_birth(rates: Rates, around: Surroundings, car_class: int) -> float:
     return most * a * (w0 + (1.0 - w0) * around.lymphopenia) + homeostatic
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def activation_hazard(rates: Rates, around: Surroundings, car_class: int) -> float:
     """Hazard of a memory cell of becoming two effectors."""
     return rates.memory_activation * around.activation[car_class]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def exhaustion_hazard(rates: Rates, around: Surroundings, car_class: int) -> float:
     """Hazard of an effector of becoming exhausted."""
     return rates.exhaustion * around.activation[car_class]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def car_t_death(rates: Rates, car_class: int, phenotype: int) -> float:
     """Death hazard of a CAR T cell."""
     if phenotype == MEMORY:
@@ -250,17 +250,59 @@ def car_t_death(rates: Rates, car_class: int, phenotype: int) -> float:
     return rates.exhausted_death + rates.rejection[car_class]
 
 
-@njit(cache=True)
+class Hazards(NamedTuple):
+    """What an engine needs of the law in a tick, per day. S states, R routes, C classes of CAR T cells."""
+
+    birth: NDArray[np.float64]  # (S,)
+    death: NDArray[np.float64]  # (S,)
+    kill: NDArray[np.float64]  # (S,) the share of death that is the CAR T cells'
+    leave: NDArray[np.float64]  # (S,)
+    route: NDArray[np.float64]  # (R,)
+    activation: NDArray[np.float64]  # (C,)
+    exhaustion: NDArray[np.float64]  # (C,)
+    effector_birth: NDArray[np.float64]  # (C,)
+
+
+@njit(cache=True, error_model="numpy")
+def no_hazards(states: int, routes: int, classes: int) -> Hazards:
+    """Room for hazards."""
+    return Hazards(
+        np.zeros(states), np.zeros(states), np.zeros(states), np.zeros(states), np.zeros(routes),
+        np.zeros(classes), np.zeros(classes), np.zeros(classes),
+    )  # fmt: skip
+
+
+@njit(cache=True, error_model="numpy")
+def find_hazards(rates: Rates, around: Surroundings, states: NDArray[np.int64], hazards: Hazards) -> None:
+    """Fill in the hazards of these leukaemic states and of CAR T cells."""
+    for i in states:
+        hazards.birth[i] = birth_hazard(rates, around, i)
+        hazards.death[i] = death_hazard(rates, around, i)
+        hazards.kill[i] = kill_hazard(rates, around, i)
+        hazards.leave[i] = leave_hazard(rates, around, i)
+        for r in range(rates.route_first[i], rates.route_first[i + 1]):
+            hazards.route[r] = route_hazard(rates, around, i, r)
+    for s in range(around.hunters.shape[0]):
+        hazards.activation[s] = activation_hazard(rates, around, s)
+        hazards.exhaustion[s] = exhaustion_hazard(rates, around, s)
+        hazards.effector_birth[s] = effector_birth(rates, around, s)
+
+
+@njit(cache=True, error_model="numpy")
 def fastest_hazard(rates: Rates, around: Surroundings) -> float:
-    """The largest hazard that changes the surroundings; it sets the length of the tick."""
+    """The largest hazard that changes the surroundings; it sets the length of the tick.
+
+    Being killed counts half: targets are only a part of what CAR T cells feel, and death at a constant hazard is exact
+    in a tick of any length. Ticks are then half as many for the same error of a course (docs/accuracy.md).
+    """
     fastest, hunting = around.division, 0.0
     for s in range(around.hunters.shape[0]):
         hunting += around.hunters[s]
         fastest = max(fastest, effector_birth(rates, around, s), activation_hazard(rates, around, s))
-    return max(fastest, around.pressure * hunting)
+    return max(fastest, 0.5 * around.pressure * hunting)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def expected(
     rates: Rates, around: Surroundings, cells: NDArray[Any], car_t: NDArray[Any], b_cells: float, days: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
@@ -294,7 +336,7 @@ def expected(
     return later, later_car_t, b_cells * math.exp(-lost * days) + rates.b_source * happens(lost, days) / lost
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def midway(
     rates: Rates,
     around: Surroundings,

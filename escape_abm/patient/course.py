@@ -14,7 +14,8 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from escape_abm.engines import counts
+from escape_abm.engines import counts, recording
+from escape_abm.engines.chance import binomial, luck_of
 from escape_abm.engines.engine import LONG_AGO, Advance, Counts, make_engine, run, thin
 from escape_abm.inputs.clinic import Clinic
 from escape_abm.inputs.cohort import COURSE, Patient
@@ -135,7 +136,7 @@ class Course:
         biology = patient.biology
         self.patient, self.product, self.regimen, self.clinic, self.engine = patient, product, regimen, clinic, engine
         self.letters, self.classes = alphabet_of(biology), car_classes(product, biology.antigens)
-        self.rng = patient.stream(COURSE)
+        self.luck = luck_of(patient.stream(COURSE))
         self.rates = make_rates(biology, self.classes, infused=True)
         self.entry, self.cells = entry, entry.copy()
         self.car_t = np.zeros((len(self.classes), 3), dtype=np.int64)
@@ -145,16 +146,16 @@ class Course:
         self.ticks, self.follow_up_days = 0, follow_up_days
         self.infused: dict[str, float] = {}
         self.day_transplant = self.day_reinfusion = math.nan
-        self.advance = advance or make_engine(engine, patient, product, self.rng)
+        self.advance = advance or make_engine(engine, patient, product, self.luck)
         if regimen.bridging_log10_kill > 0:
-            self.cells = thin(self.rng, self.cells, regimen.bridging_log10_kill)
+            self.cells = thin(self.luck, self.cells, regimen.bridging_log10_kill)
             span = (-regimen.bridging_days, 0.0)
             run(self.advance, make_rates(biology), self.letters, self.cells, span, engine)
         self.plan: list[tuple[float, int, Callable[[], None]]] = []
         self._make_plan()
         while self.plan and self.plan[0][0] <= 0:
             self.plan.pop(0)[2]()
-        self.seen = counts.records(follow_up_days + 1, self.cells.size, len(self.classes))
+        self.seen = recording.records(follow_up_days + 1, self.cells.size, len(self.classes))
         self.seen.cells[0], self.seen.car_t[0], self.seen.b_cells[0] = self.cells, self.car_t, self.b_cells
         self.recoveries = [(-1.0, self.lymphodepleted, self.rates.t_cell_recovery)]
 
@@ -193,10 +194,10 @@ class Course:
 
         Normal B cells stay: their number at the start is that which lymphodepletion leaves, and few are above it later.
         """
-        self.cells = thin(self.rng, self.cells, self.regimen.lymphodepletion_log10_kill)
+        self.cells = thin(self.luck, self.cells, self.regimen.lymphodepletion_log10_kill)
         if self.day > 0:
             fall = math.log10(self.rates.t_cell_capacity / self.rates.t_cell_nadir)
-            self.car_t = thin(self.rng, self.car_t, fall)
+            self.car_t = thin(self.luck, self.car_t, fall)
             self.recoveries.append((self.day, self.day, self.rates.t_cell_recovery))
         self.lymphodepleted = self.day
 
@@ -256,9 +257,9 @@ class Course:
         if self.patient.transplant_luck >= how.fraction or not self.in_remission():
             return
         own = self._autologous()
-        self.cells = thin(self.rng, self.cells, how.conditioning_log10_kill)
-        self.car_t[own] = thin(self.rng, self.car_t[own], how.car_t_log10_kill)
-        self.b_cells = counts.draw(self.rng, self.b_cells, 10.0**-how.car_t_log10_kill)
+        self.cells = thin(self.luck, self.cells, how.conditioning_log10_kill)
+        self.car_t[own] = thin(self.luck, self.car_t[own], how.car_t_log10_kill)
+        self.b_cells = binomial(self.luck, self.b_cells, 10.0**-how.car_t_log10_kill)
         graft = how.graft_kill_per_day * math.exp(how.graft_kill_per_day_sigma * self.patient.graft_z)
         self.rates = self.rates._replace(graft=graft, t_cell_recovery=how.t_cell_recovery_per_day)
         self.lymphodepleted = self.day_transplant = self.day

@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from escape_abm.engines.counts import draw
+from escape_abm.engines.chance import binomial, luck_of
 from escape_abm.inputs.clinic import Clinic
 from escape_abm.inputs.cohort import READOUT, stream
 from escape_abm.inputs.regimen import Transplant
@@ -259,8 +259,9 @@ def _response(path: Trajectory, clinic: Clinic, luck: Luck, day_treatment_death:
     remission = bool(seen and clinic.in_remission(marrow, hidden))
     measured = math.nan
     if seen:
-        sampling = np.random.default_rng(luck.marrow_sample)
-        measured = draw(sampling, int(clinic.assayed_cells), clinic.blast_fraction(marrow)) / clinic.assayed_cells
+        sampling = luck_of(np.random.default_rng(luck.marrow_sample))
+        blasts = binomial(sampling, int(clinic.assayed_cells), clinic.blast_fraction(marrow))
+        measured = blasts / clinic.assayed_cells
     return {
         "complete_remission": remission,
         "mrd_fraction": measured,

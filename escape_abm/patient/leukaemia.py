@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from escape_abm.engines import counts
+from escape_abm.engines.chance import Luck, binomial, coarse, luck_of
 from escape_abm.engines.engine import Advance, Counts, run
 from escape_abm.inputs.checks import InputError, suggest
 from escape_abm.inputs.cohort import LEUKAEMIA, Patient
@@ -34,7 +35,7 @@ def grow_leukaemia(patient: Patient, engine: Engine) -> Counts:
     """
     biology = patient.biology
     letters = alphabet_of(biology)
-    rng = patient.stream(LEUKAEMIA)
+    luck = luck_of(patient.stream(LEUKAEMIA))
     start = letters.index(_founder(patient))
     cells = np.zeros(len(letters), dtype=np.int64)
     if patient.clones == "none":
@@ -47,16 +48,16 @@ def grow_leukaemia(patient: Patient, engine: Engine) -> Counts:
                 f"net_growth_per_day={biology.leukaemia.net_growth_per_day:.3g} with carrying_capacity_cells="
                 f"{limit:.3g}: lower the burden to 95 % of the capacity, raise the capacity, or set cohort.clones=none"
             )
-        rates, advance = make_rates(biology), partial(counts.advance, rng)
+        rates, advance = make_rates(biology), partial(counts.advance, luck)
         cells[start] = 1
         cells = _grow(cells, rates, letters, patient, engine, advance)
         if patient.prior_car_antigen:
-            left = _select(rng, cells, letters, patient)
+            left = _select(luck, cells, letters, patient)
             cells = _grow(left, rates, letters, patient, engine, advance)
     if patient.negative_fraction > 0:
-        _make_negative(rng, cells, letters, patient)
+        _make_negative(luck, cells, letters, patient)
     if patient.extramedullary_fraction > 0:
-        _move_to_sanctuaries(rng, cells, letters, patient)
+        _move_to_sanctuaries(luck, cells, letters, patient)
     return cells
 
 
@@ -89,7 +90,7 @@ def _antigen(name: str, key: str, letters: Alphabet) -> int:
     return letters.antigens.index(name)
 
 
-def _select(rng: np.random.Generator, cells: Counts, letters: Alphabet, patient: Patient) -> Counts:
+def _select(luck: Luck, cells: Counts, letters: Alphabet, patient: Patient) -> Counts:
     """What an earlier CAR left, of which the leukaemia grew back.
 
     A log-kill in proportion to how well the reference CAR recognises each state; if its relapse was antigen-negative,
@@ -100,28 +101,28 @@ def _select(rng: np.random.Generator, cells: Counts, letters: Alphabet, patient:
     half = np.array([biology.antigens[patient.prior_car_antigen].half_density_molecules])
     seen = hill(densities(letters, biology)[:, [antigen]], half, biology.killing.hill)[:, 0]
     survive = np.where(patient.prior_car_escaped & (seen > 0), 0.0, 10.0 ** (-patient.prior_car_log10_kill * seen))
-    left = np.array([counts.draw(rng, n, p) for n, p in zip(cells, survive, strict=True)], dtype=np.int64)
+    left = np.array([binomial(luck, n, p) for n, p in zip(cells, survive, strict=True)], dtype=np.int64)
     if not left.any():  # the leukaemia did come back: from one cell, of a state that is likely to have been left
         weight = cells * survive
         if weight.any():
-            left[rng.choice(len(letters), p=weight / weight.sum())] = 1
+            left[np.searchsorted(weight.cumsum(), coarse(luck) * weight.sum(), side="right")] = 1
         else:
             left[letters.index(lose_antigen(_founder(patient), antigen))] = 1
     return left
 
 
-def _make_negative(rng: np.random.Generator, cells: Counts, letters: Alphabet, patient: Patient) -> None:
+def _make_negative(luck: Luck, cells: Counts, letters: Alphabet, patient: Patient) -> None:
     antigen = _antigen(patient.negative_antigen, "negative_antigen", letters)
     for i in np.flatnonzero(cells):
         state = letters.states[i]
         target = lose_antigen(state, antigen)
         if state.lineage == "B" and target != state and target in letters.states:
-            moved = counts.draw(rng, cells[i], patient.negative_fraction)
+            moved = binomial(luck, cells[i], patient.negative_fraction)
             cells[i] -= moved
             cells[letters.index(target)] += moved
 
 
-def _move_to_sanctuaries(rng: np.random.Generator, cells: Counts, letters: Alphabet, patient: Patient) -> None:
+def _move_to_sanctuaries(luck: Luck, cells: Counts, letters: Alphabet, patient: Patient) -> None:
     for i in np.flatnonzero(cells):
         there = letters.states[i]._replace(niche=SANCTUARY)
         if letters.sanctuary[i]:
@@ -131,6 +132,6 @@ def _move_to_sanctuaries(rng: np.random.Generator, cells: Counts, letters: Alpha
                 "cohort.extramedullary_fraction is above 0, but no route leads to a sanctuary: open sanctuary_entry "
                 "in biology.routes_off, or set the fraction to 0"
             )
-        moved = counts.draw(rng, cells[i], patient.extramedullary_fraction)
+        moved = binomial(luck, cells[i], patient.extramedullary_fraction)
         cells[i] -= moved
         cells[letters.index(there)] += moved

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from escape_abm.engines import counts
+from escape_abm.engines.chance import luck_of
+from escape_abm.engines.engine import run
 from escape_abm.inputs.biology import Antigen, Biology, CarT, Host, Killing, Leukaemia
 from escape_abm.inputs.clinic import Clinic
 from escape_abm.inputs.cohort import Patient
@@ -132,11 +134,11 @@ def descendants_of_one_cell(setting: Setting, days: float, tolerance: float, rep
     """Cells after these days, from one cell, in each of many replicates."""
     biology = setting.biology()
     rates, letters, engine = make_rates(biology), alphabet_of(biology), Engine(tolerance=tolerance)
-    rng = np.random.default_rng([SEED, round(1 / tolerance)])
+    luck = luck_of(np.random.default_rng([SEED, round(1 / tolerance)]))
     out = np.zeros(replicates, dtype=np.int64)
     for i in range(replicates):
         cells = one_founder(setting)
-        engine.run(partial(counts.advance, rng), rates, letters, cells, (0.0, days), engine)
+        run(partial(counts.advance, luck), rates, letters, cells, (0.0, days), engine)
         out[i] = cells.sum()
     return out
 
@@ -146,13 +148,13 @@ def days_to_size(setting: Setting, size: float, replicates: int) -> NDArray[np.f
     """Days from one cell to a size, of lines that reach it, as `grow_leukaemia` grows them."""
     biology = setting.biology()
     rates, letters, engine = make_rates(biology), alphabet_of(biology), Engine()
-    advance = partial(counts.advance, np.random.default_rng([SEED, 7]))
+    advance = partial(counts.advance, luck_of(np.random.default_rng([SEED, 7])))
     out = np.zeros(replicates)
     for i in range(replicates):
         stop = counts.EXTINCT
         while stop != counts.REACHED_TARGET:
             cells = one_founder(setting)
-            stop, out[i], _, _ = engine.run(advance, rates, letters, cells, (0.0, 1e6), engine, target=size)
+            stop, out[i], _, _ = run(advance, rates, letters, cells, (0.0, 1e6), engine, target=size)
     return out
 
 
@@ -370,11 +372,11 @@ def large_clone_after_a_tick(setting: Setting) -> NDArray[np.float64]:
     biology = setting.biology()
     rates = make_rates(biology)._replace(capacity=math.inf)
     letters, engine = alphabet_of(biology), Engine(tolerance=1)
-    rng = np.random.default_rng([SEED, 12])
+    luck = luck_of(np.random.default_rng([SEED, 12]))
     out = np.zeros(LARGE_CLONE_REPLICATES)
     for i in range(LARGE_CLONE_REPLICATES):
         cells = one_founder(setting, LARGE_CLONE)
-        *_, ticks = engine.run(partial(counts.advance, rng), rates, letters, cells, (0.0, 1.0), engine)
+        *_, ticks = run(partial(counts.advance, luck), rates, letters, cells, (0.0, 1.0), engine)
         assert ticks == 1
         out[i] = cells.sum()
     return out

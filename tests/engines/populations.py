@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from escape_abm import compose
-from escape_abm.engines import counts
+from escape_abm.engines import counts, recording
 from escape_abm.engines.cells import CellModel
+from escape_abm.engines.chance import luck_of
 from escape_abm.engines.engine import Advance
 from escape_abm.engines.grid import MarrowGrid
 from escape_abm.inputs.biology import Antigen, Biology, CarT, Host, Killing, Leukaemia
@@ -47,7 +48,7 @@ def product(name: str) -> Product:
 def make_engine(name: str, biology: Biology, what: Product, seed: int, space: Space | None = None) -> Advance:
     """An engine of its own, for one run."""
     if name == "counts":
-        return partial(counts.advance, np.random.default_rng(seed))
+        return partial(counts.advance, luck_of(np.random.default_rng(seed)))
     return make_model(name, biology, what, seed, space).advance
 
 
@@ -72,7 +73,7 @@ def run(
 ) -> tuple[Counts, Counts, int]:
     """Numbers after these days from these, one day after lymphodepletion."""
     cells, car_t = cells.copy(), car_t.copy()
-    goal, seen = counts.Goal(), counts.records(0, 0, 0)
+    goal, seen = recording.Goal(), recording.records(0, 0, 0)
     _, _, b_cells, _ = engine(rates, cells, car_t, b_cells, 0.0, days, -1.0, tolerance, goal, seen, letters.sanctuary)
     return cells, car_t, b_cells
 

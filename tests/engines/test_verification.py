@@ -22,6 +22,7 @@ from numba import njit
 from scipy import stats
 
 from escape_abm.engines import counts
+from escape_abm.engines.chance import Luck, binomial, luck_of
 from escape_abm.inputs.biology import Antigen, Biology, CarT, Host, Killing, Leukaemia
 from escape_abm.inputs.clinic import Clinic
 from escape_abm.inputs.products import Component, Construct, Product, car_classes
@@ -193,11 +194,11 @@ def test_shorter_ticks_at_a_wrong_rate_are_noticed(rate: str) -> None:
 
 
 @njit
-def moments_of_draws(rng: np.random.Generator, n: int, p: float, mean: float, draws: int) -> tuple[float, float]:
-    """Mean and mean square of the deviation of `counts.draw` from the expected number."""
+def moments_of_draws(luck: Luck, n: int, p: float, mean: float, draws: int) -> tuple[float, float]:
+    """Mean and mean square of the deviation of `chance.binomial` from the expected number."""
     first, second = 0.0, 0.0
     for _ in range(draws):
-        deviation = counts.draw(rng, n, p) - mean
+        deviation = binomial(luck, n, p) - mean
         first += deviation
         second += deviation * deviation
     return first / draws, second / draws
@@ -207,7 +208,7 @@ def draws_z(n: int, p: float, factor: float, draws: int) -> tuple[float, float]:
     """z of mean and variance of draws with chance `factor` times p, against the binomial law with chance p."""
     variance = n * p * (1 - p)
     fourth = variance * (1 + 3 * variance * (1 - 2 / n) - 6 * p * (1 - p))
-    first, second = moments_of_draws(np.random.default_rng([SEED, 8]), n, factor * p, n * p, draws)
+    first, second = moments_of_draws(luck_of(np.random.default_rng([SEED, 8])), n, factor * p, n * p, draws)
     return first / math.sqrt(variance / draws), (second - variance) / math.sqrt((fourth - variance**2) / draws)
 
 
@@ -289,7 +290,7 @@ def test_compiled_and_plain_python_give_the_same_numbers(monkeypatch: pytest.Mon
             if hasattr(value, "py_func"):
                 monkeypatch.setattr(module, name, value.py_func)
     plain = lively_course()
-    assert not hasattr(counts.draw, "py_func")
+    assert not hasattr(counts.switch, "py_func")
     for name in ("day", "cells", "car_t", "b_cells", "t_cells", "kills", "entry"):
         assert np.array_equal(getattr(compiled, name), getattr(plain, name)), name
     assert (compiled.stop, compiled.ticks) == (plain.stop, plain.ticks)

@@ -9,7 +9,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from escape_abm.engines import counts
+from escape_abm.engines import counts, recording
+from escape_abm.engines.chance import luck_of
 from escape_abm.engines.engine import run as run_engine
 from escape_abm.engines.engine import thin
 from escape_abm.inputs.biology import Biology, route_names
@@ -41,7 +42,7 @@ def run(patient: Patient, product: Product, days: int = 60, **engine: object) ->
 
 def plain(seed: int) -> partial[tuple[int, float, int, int]]:
     """The counts engine with chance from this seed."""
-    return partial(counts.advance, np.random.default_rng(seed))
+    return partial(counts.advance, luck_of(np.random.default_rng(seed)))
 
 
 def test_same_seed_same_course(make_patient: MakePatient, products: dict[str, Product]) -> None:
@@ -164,10 +165,10 @@ def test_growth_that_never_arrives_is_refused(make_patient: MakePatient, growth:
 
 def test_log_kill_is_binomial() -> None:
     cells = np.full(2000, 1000, dtype=np.int64)
-    left = thin(np.random.default_rng(1), cells, 1.0)
+    left = thin(luck_of(np.random.default_rng(1)), cells, 1.0)
     # 2e6 cells at p = 0.1: five standard errors, a false alarm in 1.7 million.
     assert abs(left.sum() - 2e5) < 5 * math.sqrt(2e6 * 0.1 * 0.9)
-    assert thin(np.random.default_rng(1), cells, 0.0).sum() == cells.sum()
+    assert thin(luck_of(np.random.default_rng(1)), cells, 0.0).sum() == cells.sum()
 
 
 def test_measured_negative_fraction(make_patient: MakePatient) -> None:
@@ -275,9 +276,9 @@ def test_kernel_and_plain_python_agree(make_patient: MakePatient, products: dict
     def once(kernel: Callable[..., tuple[int, float, int, int]]) -> tuple[object, ...]:
         cells = np.full(len(letters), 50, dtype=np.int64)
         car_t = np.full((3, 3), 200, dtype=np.int64)
-        goal, seen = counts.Goal(size_limit=1e15), counts.records(0, len(letters), 3)
-        rng = np.random.default_rng(4)
-        end = kernel(rng, rates, cells, car_t, 10**6, 0.0, 5.0, 0.0, 0.5, goal, seen, letters.sanctuary)
+        goal, seen = recording.Goal(size_limit=1e15), recording.records(0, len(letters), 3)
+        luck = luck_of(np.random.default_rng(4))
+        end = kernel(luck, rates, cells, car_t, 10**6, 0.0, 5.0, 0.0, 0.5, goal, seen, letters.sanctuary)
         return end, cells.tolist(), car_t.tolist()
 
     assert once(counts.advance) == once(counts.advance.py_func)  # type: ignore[attr-defined]

@@ -46,8 +46,9 @@ def test_second_batch_is_a_whole_dose_after_new_lymphodepletion(make_patient: Ma
 
 @pytest.mark.statistical
 def test_second_car_holds_what_lacks_the_first_antigen() -> None:
+    """Of 800 patients 41 lost such a relapse and 6 gained one: of 1,400 too few do once in 4,000 times."""
     change = ("product=sequential", "product.components.cd22.day=60", "product.components.cd22.only_in_remission=true")
-    one, two = rows(), rows(*change)
+    one, two = rows(size=1400), rows(*change, size=1400)
     both = two["components_infused"] == 2
     assert both.sum() > 250
     assert not ((two[both]["day_relapse"] <= 60) | is_kind(two[both], "stop", "no remission")).any()

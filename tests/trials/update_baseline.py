@@ -9,8 +9,6 @@ import pandas as pd
 from escape_abm.interface.composition import compose
 from escape_abm.trials.virtual_trial import run_trial
 
-SAMPLERS = "numpy before 2.5"
-"""What the baseline was made with: numpy 2.5 draws binomial numbers in another way, and numba follows it."""
 BASELINE = Path(__file__).with_name("baseline.csv")
 
 
