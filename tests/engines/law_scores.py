@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from escape_abm.engines import counts
+from escape_abm.engines.engine import run
 from escape_abm.inputs.biology import Antigen, Biology, CarT, Host, Killing, Leukaemia
 from escape_abm.inputs.clinic import Clinic
 from escape_abm.inputs.cohort import Patient
@@ -136,7 +137,7 @@ def descendants_of_one_cell(setting: Setting, days: float, tolerance: float, rep
     out = np.zeros(replicates, dtype=np.int64)
     for i in range(replicates):
         cells = one_founder(setting)
-        engine.run(partial(counts.advance, rng), rates, letters, cells, (0.0, days), engine)
+        run(partial(counts.advance, rng), rates, letters, cells, (0.0, days), engine)
         out[i] = cells.sum()
     return out
 
@@ -152,7 +153,7 @@ def days_to_size(setting: Setting, size: float, replicates: int) -> NDArray[np.f
         stop = counts.EXTINCT
         while stop != counts.REACHED_TARGET:
             cells = one_founder(setting)
-            stop, out[i], _, _ = engine.run(advance, rates, letters, cells, (0.0, 1e6), engine, target=size)
+            stop, out[i], _, _ = run(advance, rates, letters, cells, (0.0, 1e6), engine, target=size)
     return out
 
 
@@ -374,7 +375,7 @@ def large_clone_after_a_tick(setting: Setting) -> NDArray[np.float64]:
     out = np.zeros(LARGE_CLONE_REPLICATES)
     for i in range(LARGE_CLONE_REPLICATES):
         cells = one_founder(setting, LARGE_CLONE)
-        *_, ticks = engine.run(partial(counts.advance, rng), rates, letters, cells, (0.0, 1.0), engine)
+        *_, ticks = run(partial(counts.advance, rng), rates, letters, cells, (0.0, 1.0), engine)
         assert ticks == 1
         out[i] = cells.sum()
     return out
