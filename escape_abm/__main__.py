@@ -22,7 +22,7 @@ from escape_abm.inputs.settings import Settings
 from escape_abm.runs import terminal
 from escape_abm.runs.fingerprint import Experiment, identify
 from escape_abm.runs.jobs import load_task
-from escape_abm.runs.run_folder import PROVENANCE, Run, damage, digest, read_provenance, what_changed
+from escape_abm.runs.run_folder import PARTIAL, PROVENANCE, Run, damage, digest, read_provenance, what_changed
 from escape_abm.runs.stored import RUN_COLUMNS, load, read_record
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "experiments"
@@ -31,7 +31,9 @@ SCRIPTS = Path(__file__).resolve().parents[1] / "experiments"
 def run_folders(path: Path) -> tuple[list[Path], list[Path]]:
     """Folders of finished runs below a path, and of those that were begun only."""
     begun = {p.parent.parent for p in path.rglob(".hydra/overrides.yaml")}
-    finished = {p.parent for p in path.rglob(PROVENANCE)}
+    finished = {
+        p.parent for p in path.rglob(PROVENANCE) if p.parent.name != PARTIAL
+    }  # half-written: its run was killed
     return sorted(finished), sorted(begun - finished)
 
 

@@ -100,6 +100,8 @@ def test_two_swept_parameters_are_drawn_as_a_map() -> None:
 def test_check_and_verify(outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = tmp_path / "outputs"
     shutil.copytree(outputs, place)
+    (place / ".partial").mkdir()  # as a run leaves it that is killed while it writes its last file
+    (place / ".partial" / "provenance.json").write_text("{")
     assert tool(["check", str(place)]) == 0
     assert tool(["verify", str(place), "--sample", "2"]) == 0
     assert "2 of 2 runs came out the same, byte for byte" in capsys.readouterr().out
