@@ -19,8 +19,8 @@ from escape_abm.inputs.regimen import Regimen
 from escape_abm.inputs.settings import Settings
 
 SLOWEST_FIRST = (
-    "test_engines", "test_sweeps", "test_verification", "test_events", "test_tick", "test_trial", "test_calibration",
-    "test_memory", "test_survival",
+    "test_sweeps", "test_engines", "test_verification", "test_tick", "test_wrong_hazards", "test_found_again",
+    "test_designs", "test_second_products", "test_virtual_trial", "test_calibration", "test_memory", "test_survival",
 )  # fmt: skip
 """Files that take long: begun first, so that at the end no worker waits for another's long file."""
 
