@@ -1,4 +1,4 @@
-"""How we know: what judges the parameters, how they are found, how the engines are checked.
+"""Parameters estimated from published trials, and the engines checked against theory.
 
 targets: published results and their likelihood
 emulator: a fast surrogate of the simulator

@@ -1,4 +1,4 @@
-"""What can be set, and the checks at the door.
+"""What a user can set, and the checks on it.
 
 rows: a parameter row: value, unit, allowed and plausible range, source, grade
 biology: the rows of leukaemia, antigens, killing, CAR T cells and host

@@ -1,4 +1,4 @@
-"""How a person asks: command line, configuration, figures by name, dashboard.
+"""What a person uses: command line, configuration, named figures, dashboard.
 
 command_line: arguments and flags, separated and checked
 groups: the groups of conf/ and their choices

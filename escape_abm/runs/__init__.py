@@ -1,4 +1,4 @@
-"""What is kept of a run, found again, and swept.
+"""Runs: stored, found again, swept, and what they say.
 
 fingerprint: the identity of a run, as a short name
 run_folder: one folder, complete or absent
