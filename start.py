@@ -22,7 +22,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 OLDEST_PYTHON = (3, 11)
 EXTRAS = ["dashboard", "docs", "distributed", "slurm"]
-PROMPT_TESTS = ["-q", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]  # a file shares its runs
+# A file shares its runs; the slowest tests are named.
+PROMPT_TESTS = ["-q", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--durations", "12"]
 
 
 def tool(name: str) -> str:

@@ -99,7 +99,10 @@ def test_failed_installation_leaves_no_stamp(start: ModuleType, monkeypatch: pyt
     [
         ([], ("experiments/compare_products.py",)),
         (["run", "product=tandem"], ("experiments/compare_products.py", "product=tandem")),
-        (["test"], ("-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")),
+        (
+            ["test"],
+            ("-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--durations", "12"),
+        ),
         (["test", "-k", "survival"], ("-m", "pytest", "-k", "survival")),
     ],
 )

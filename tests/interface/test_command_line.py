@@ -144,7 +144,7 @@ def test_what_is_taken_by_default_is_that_of_the_experiment(tmp_path: Path) -> N
 
 def test_help_and_version_of_a_script(command: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
     assert command("sensitivity", "--help") == ""
-    assert capsys.readouterr().out.startswith("Which parameter decides which relapse")
+    assert capsys.readouterr().out.startswith("Which parameter drives which relapse")
     assert command("sensitivity", "--version") == ""
     assert capsys.readouterr().out == f"{__version__}\n"
     assert list(Path().iterdir()) == []
