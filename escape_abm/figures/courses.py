@@ -139,8 +139,8 @@ def _course(ax: Axes, lines: pd.DataFrame, fate: str, limits: dict[str, float]) 
     for i, name in enumerate(COURSE_STYLE):
         line = lines[lines["line"] == name]
         cells = line["cells"].where(line["cells"] > 0)  # extinct: the line ends
-        style = _course_style(name)
-        ax.plot(line["day"] / DAYS_PER_MONTH, cells, **style, markevery=(0.03 * i, 0.25))
+        if cells.notna().any():  # thinned days may miss the only cell; Matplotlib puts no markers on an empty line
+            ax.plot(line["day"] / DAYS_PER_MONTH, cells, **_course_style(name), markevery=(0.03 * i, 0.25))
     for cells_at in limits.values():
         ax.axhline(cells_at, color="#AAAAAA", linewidth=0.6, zorder=0)
     ax.text(0.98, 0.97, fate, transform=ax.transAxes, ha="right", va="top", fontsize=7)

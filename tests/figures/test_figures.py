@@ -121,6 +121,14 @@ def test_every_phenotype_has_a_line(group: str, line: str | None) -> None:
     assert line is None or (line in style.COURSE_STYLE and line in style.COURSE_MARKER)
 
 
+def test_a_line_without_cells_on_the_days_that_are_drawn_is_left_out(tmp_path: Path) -> None:
+    figure, axes = style.canvas(2)
+    days = pd.DataFrame({"line": ["CD19+CD22+"] * 2 + ["an antigen dim"] * 2, "day": [0, 3] * 2, "cells": [9, 5, 0, 0]})
+    courses._course(axes[0, 0], days, "in remission", {})
+    style.save(figure, tmp_path / "course")
+    assert len(axes[0, 0].get_lines()) == 1
+
+
 def test_a_figure_of_ones_own_of_another_run(tmp_path: Path, command: Callable[..., str]) -> None:
     (tmp_path / "mine" / "figure").mkdir(parents=True)
     text = (ROOT / "conf/figure/outcomes_by_product.yaml").read_text()
