@@ -4,7 +4,7 @@ Cells in the same state meet the same hazards, so what happens to n of them in a
 of the law's one-cell distribution: binomial for who leaves or dies out, negative binomial for how many descendants the
 others have. Nothing is approximated by lumping as long as the world is well mixed, cells of a state are alike, and all
 decide against the same frozen surroundings; it stops being exact with space, sequential updates, or traits that differ
-from cell to cell.
+from cell to cell. How the sum is drawn is exact for small numbers and nearly so for large ones (`chance`).
 
 Counts are 64-bit integers. A burden above the size limit ends the run with its own stop code, long before they wrap.
 """
