@@ -13,7 +13,7 @@ from escape_abm.engines import counts, recording
 from escape_abm.engines.chance import Luck, survivors
 from escape_abm.engines.interrupt import heed
 from escape_abm.inputs.cohort import AGENTS, Patient
-from escape_abm.inputs.products import Product
+from escape_abm.inputs.products import CarClass
 from escape_abm.inputs.settings import Engine
 from escape_abm.law.rates import Rates
 from escape_abm.law.states import Alphabet
@@ -25,13 +25,13 @@ LONG_AGO = -1e6
 """Day of a lymphodepletion from which normal T cells have recovered."""
 
 
-def make_engine(engine: Engine, patient: Patient, product: Product, luck: Luck) -> Advance:
+def make_engine(engine: Engine, patient: Patient, classes: tuple[CarClass, ...], luck: Luck) -> Advance:
     """The engine that `engine.name` names, with its source of chance."""
     if engine.name == "counts":
         return partial(counts.advance, luck)
     from escape_abm.engines import grid  # Mesa takes a second to import
 
-    return grid.make_model(patient.biology, product, engine, rng=agents_seed(patient)).advance
+    return grid.make_model(patient.biology, classes, engine, rng=agents_seed(patient)).advance
 
 
 def agents_seed(patient: Patient) -> int:

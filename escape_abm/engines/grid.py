@@ -18,7 +18,7 @@ from numba import njit
 from escape_abm.engines.cells import CellModel, Counts, LivingCell, agent_of
 from escape_abm.engines.one_cell import Floats, kills_per_day, one_cell, shares
 from escape_abm.inputs.biology import Biology
-from escape_abm.inputs.products import CarClass, Product, car_classes
+from escape_abm.inputs.products import CarClass
 from escape_abm.inputs.settings import Engine, Space
 from escape_abm.law import hazards
 from escape_abm.law.hazards import Surroundings
@@ -332,16 +332,16 @@ class MarrowGrid(CellModel):
             self.free[cell.site] = True
 
 
-def make_model(biology: Biology, product: Product, engine: Engine, *, rng: int) -> CellModel:
-    """The model that `engine.world` names, empty, for a patient with this biology under this product.
+def make_model(biology: Biology, classes: tuple[CarClass, ...], engine: Engine, *, rng: int) -> CellModel:
+    """The model that `engine.world` names, empty, for a patient with this biology.
 
     Args:
         biology: The patient's; its carrying capacity is the number of sites of a grid.
-        product: What may be infused.
+        classes: Of the CAR T cells that may be infused.
         engine: World and space.
         rng: Seed of all chance in the model.
     """
-    letters, classes = alphabet_of(biology), car_classes(product, biology.antigens)
+    letters = alphabet_of(biology)
     rates = make_rates(biology, classes, infused=True)
     if engine.world == "mixed":
         return CellModel(letters, classes, rates, rng=rng)

@@ -142,7 +142,7 @@ def simulate(
     estimates, n = np.full(len(targets), math.nan), np.zeros(len(targets))
     for name, settings in trials.items():
         wanted = [(i, t.point) for i, t in enumerate(targets) if t.trial == name]
-        table = run_patients(replace(settings, changed), patients, seed)
+        table = run_patients(replace(settings, changed), patients, own_seed(seed, name))
         table = as_followed(table, settings.trial.follow_up, np.random.default_rng([seed, 1]))
         table = table[chosen(table, settings.trial.analysed)].reset_index(drop=True)
         if not len(table):
@@ -158,6 +158,11 @@ def simulate(
                 found = read(reading, (point.month or 0.0) * DAYS_PER_MONTH)
                 estimates[i], n[i] = found.estimate, found.n
     return estimates, np.where(np.isfinite(estimates), n, 0.0)
+
+
+def own_seed(seed: int, trial: str) -> int:
+    """A seed of the trial's own: were the patients of all trials the same, chance would move all results together."""
+    return int(np.random.SeedSequence([seed, *trial.encode()]).generate_state(1)[0])
 
 
 def _log_median(seen: Floats) -> tuple[float, float]:

@@ -93,6 +93,9 @@ class Antigen(Section):
     bicistronic_fold: float = row(
         2.0, "ratio", (1, 100), (1, 5), START, "C", "Half-density in a bicistronic product against a single CAR."
     )
+    car_division_fold: float = row(
+        1.0, "ratio", (0, 10), (0.3, 1), "assumed", "C", "Division of T cells with the reference CAR, against CD19's."
+    )
     hemizygous_fold: float = row(0.5, "ratio", (0, 1), (0.3, 0.8), START, "C", "Density with one allele of two left.")
     dim_fold: float = row(0.05, "ratio", (0, 1), (0.02, 0.3), START, "C", "Density in the dim state.")
     dimming_per_day: float = row(1e-5, "1/d", (0, 10), (1e-7, 1e-3), START, "C", "High to dim.")
@@ -172,6 +175,7 @@ CD22_SOURCES: dict[str, tuple[str, Grade, tuple[float, float]]] = {
     "normal_b_density_molecules": ("assumed", "C", (2000, 20000)),
     "half_density_molecules": (START, "C", (300, 3000)),
     "tandem_fold": (START, "C", (2, 15)),
+    "car_division_fold": ("assumed", "C", (0.3, 1)),
     "dim_fold": (START, "C", (0.05, 0.5)),
     "dimming_per_day": (START, "C", (1e-7, 1e-3)),
     "silencing_per_division": ("assumed", "C", (0, 1e-10)),
@@ -252,6 +256,24 @@ class CarT(Section):
         "here lymphopenia halves it within five days (kimmel2021).",
     )
     effector_division_per_day_sigma: float = spread(0.55, START)
+    failed_fraction: float = row(
+        0.0, "fraction of batches", (0, 1), (0, 0.4), "assumed", "C", "Batches whose cells expand poorly, in children."
+    )
+    failed_adult_odds: float = row(
+        1.0, "ratio of odds", (0, 100), (1, 6), "assumed", "C", "The same in adults: T cells are less fit with age."
+    )
+    failed_division_fold: float = row(
+        0.4, "ratio", (0, 1), (0.1, 0.8), "assumed", "C", "Division of the cells of such a batch."
+    )
+    failed_shared_fraction: float = row(
+        0.5,
+        "fraction of variance",
+        (0, 1),
+        (0, 1),
+        "assumed",
+        "C",
+        "Of what decides whether a batch fails: the patient's, whose other batches share it; the rest is the batch's.",
+    )
     lymphopenia_independent_fraction: float = row(
         0.47, "fraction", (0, 1), (0, 1), START, "C", "Share of division that needs no lymphopenia."
     )

@@ -96,6 +96,9 @@ class Clinic(Section):
         0.105, "ratio", (0, 1), (0.01, 0.5), "crs_fit", "C", "Threshold of CRS of any grade against that of grade >= 3."
     )
     severe_crs_sigma: float = row(1.0, "sd of ln", (0, 4), (0.3, 2), "assumed", "C", "Spread of that threshold.")
+    cd28_crs_fold: float = row(
+        1.0, "ratio", (0.01, 10), (0.1, 1), "assumed", "C", "These thresholds with a CD28 domain, against without."
+    )
     death_after_relapse_per_day: float = row(
         0.00191,
         "1/d",
@@ -106,13 +109,7 @@ class Clinic(Section):
         "Median survival after relapse 11.9 months, salvage in.",
     )
     death_after_lineage_switch_per_day: float = row(
-        0.0076,
-        "1/d",
-        (0, 1),
-        (0.003, 0.02),
-        "assumed",
-        "C",
-        "No long-term survivors (lamble2023); median 3 months assumed.",
+        0.0047, "1/d", (0, 1), (0.003, 0.02), "lineage_switch2025", "A", "Median survival after it 4.8 months (n 70)."
     )
     death_without_remission_per_day: float = row(
         0.00455, "1/d", (0, 1), (0.0019, 0.0073), "schultz2023", "A", "12-month survival of non-responders 19 %."
@@ -121,10 +118,28 @@ class Clinic(Section):
         0.02, "fraction of patients", (0, 1), (0, 0.1), "assumed", "C", "Death from the treatment itself."
     )
     treatment_death_last_day: float = row(100, "d", (1, 365), (30, 180), "assumed", "C", "By this day.")
+    adult_death_fold: float = row(
+        2.0,
+        "ratio",
+        (0, 50),
+        (1, 4),
+        "adults2021",
+        "C",
+        "Death of the treatment and after relapse in adults, against children. Median survival after relapse: 7.5 "
+        "months (n 38) against 15.3 (n 85, chop2023). That treatment kills as much more often is assumed.",
+    )
 
     def definitions(self) -> dict[str, Any]:
         """The rows that say what counts as what, without those that say how patients and trials fare."""
-        fares = ("death_", "treatment_death_", "severe_crs_", "any_crs_", "between_trials_")
+        fares = (
+            "death_",
+            "treatment_death_",
+            "adult_death_",
+            "severe_crs_",
+            "any_crs_",
+            "cd28_crs_",
+            "between_trials_",
+        )
         return {name: value for name, value in self if not name.startswith(fares)}
 
     @model_validator(mode="after")

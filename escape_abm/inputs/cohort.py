@@ -8,13 +8,15 @@ alone, and every product meets the same patients.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from escape_abm.inputs.biology import Antigen, Biology
+from escape_abm.inputs.products import CarClass, Component, Product, car_classes
 from escape_abm.inputs.rows import Section, row
 
 TRAITS, LEUKAEMIA, COURSE, READOUT, AGENTS = range(5)
@@ -41,6 +43,9 @@ class Cohort(Section):
     """Whether the clones that are there before treatment come from growth out of one cell, or are left out."""
     weight_median_kg: float = row(30, "kg", (1, 300), (5, 100), "assumed", "C", "Median body weight.")
     weight_median_kg_sigma: float = row(0.5, "sd of ln", (0, 2), (0, 1), "assumed", "C", "Its spread between patients.")
+    adult_fraction: float = row(
+        0, "fraction of patients", (0, 1), (0, 1), "assumed", "C", "Patients of 18 years or more."
+    )
     kmt2a_fraction: float = row(0.08, "fraction of patients", (0, 1), (0, 0.3), "start", "C", "KMT2A rearrangement.")
     negative_antigen: str = "cd19"
     """Antigen that some patients' leukaemia lacks in part when they enter."""
@@ -115,6 +120,9 @@ class Patient:
         extramedullary_fraction: Share of blasts in sanctuaries at entry, beyond those that went there by themselves.
         transplant_luck, reinfusion_luck: Uniform; below the regimen's fraction the patient gets one.
         graft_z: Standard normal; how strong a graft is against this leukaemia.
+        adult: Whether of 18 years or more.
+        fitness_z: Standard normal; what all batches of the patient share of whether they fail.
+        batch_z: Standard normal for each antigen; what a batch against it has of its own.
     """
 
     index: int
@@ -134,6 +142,9 @@ class Patient:
     transplant_luck: float = 1.0
     reinfusion_luck: float = 1.0
     graft_z: float = 0.0
+    adult: bool = False
+    fitness_z: float = 0.0
+    batch_z: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def lacking_at_entry(self) -> frozenset[str]:
@@ -145,12 +156,38 @@ class Patient:
         """A fresh generator of one of this patient's streams."""
         return stream(self.seed, self.index, which)
 
+    def fails(self, component: Component) -> bool:
+        """Whether this batch expands poorly.
+
+        A batch against the same antigens has the same luck in every product, so that twins keep theirs. That of a batch
+        against several antigens is made of those of single ones. Cells of a donor do not fail.
+        """
+        c = self.biology.car_t
+        if component.donor:
+            return False
+        odds = c.failed_adult_odds if self.adult else 1.0
+        share = c.failed_fraction * odds / (1 - c.failed_fraction + c.failed_fraction * odds)
+        own = [self.batch_z[construct.antigen] for construct in component.constructs.values()]
+        shared = c.failed_shared_fraction
+        z = math.sqrt(shared) * self.fitness_z + math.sqrt((1 - shared) / len(own)) * sum(own)
+        return 0.5 * math.erfc(-z / math.sqrt(2)) < share
+
+    def car_classes(self, product: Product) -> tuple[CarClass, ...]:
+        """The classes of CAR T cells of a product as they are made from this patient's T cells."""
+        failed = {name for name, part in product.components.items() if self.fails(part)}
+        fold = self.biology.car_t.failed_division_fold
+        return tuple(
+            replace(car, division_fold=car.division_fold * fold) if car.component in failed else car
+            for car in car_classes(product, self.biology.antigens)
+        )
+
     def covariates(self) -> dict[str, Any]:
         """What a table says about the patient, in the order of its columns."""
         b = self.biology
         out: dict[str, Any] = {
             "burden_cells": self.burden_cells,
             "weight_kg": self.weight_kg,
+            "adult": self.adult,
             "kmt2a": self.kmt2a,
             "antigen_negative_at_entry": bool(self.lacking_at_entry),
             "extramedullary_at_entry": self.extramedullary_fraction > 0,
@@ -215,6 +252,8 @@ def sample_patient(index: int, seed: int, cohort: Cohort, biology: Biology) -> P
     for rate in ("kill_per_day", "kills_per_car_t_per_day"):
         killing[rate] = getattr(k, rate) * potency
     car_t["effector_to_memory_per_day"] = c.effector_to_memory_per_day * memory
+    adult, fitness = bool(rng.random() < cohort.adult_fraction), rng.standard_normal()
+    batches = {name: rng.standard_normal() for name in biology.antigens}
     return Patient(
         index=index,
         seed=seed,
@@ -240,4 +279,7 @@ def sample_patient(index: int, seed: int, cohort: Cohort, biology: Biology) -> P
         transplant_luck=transplant_luck,
         reinfusion_luck=reinfusion_luck,
         graft_z=graft_z,
+        adult=adult,
+        fitness_z=fitness,
+        batch_z=batches,
     )

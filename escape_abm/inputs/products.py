@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
@@ -56,7 +56,8 @@ class Construct(Section):
     division_fold: float = row(1, "ratio", (0, 10), (0.5, 1.5), "assumed", "C", "Effector division.")
     memory_loss_fold: float = row(1, "ratio", (0, 100), (0.5, 10), "assumed", "C", "Loss of memory cells.")
     costimulation: Literal["4-1BB", "CD28", "CD28-OX40"] = "4-1BB"
-    """A label that changes nothing: what a domain does is told by `half_density_fold` and `memory_loss_fold`."""
+    """A CD28 domain counts in the threshold of CRS (`clinic.cd28_crs_fold`); all else that a domain does is told by
+    `half_density_fold` and `memory_loss_fold`."""
     sources: dict[str, str] = {}
     """Key of references.csv, or a citation, for each trait that differs from the reference CAR."""
 
@@ -144,6 +145,11 @@ class Product(Section):
             raise ValueError(f"the first component is on day {days[0]:g}: day 0 is the first infusion; shift the days")
         return self
 
+    def has_cd28(self, components: Collection[str]) -> bool:
+        """Whether a CAR in these components signals by CD28."""
+        constructs = (c for name in components for c in self.components[name].constructs.values())
+        return any(c.costimulation.startswith("CD28") for c in constructs)
+
     @property
     def targets(self) -> frozenset[str]:
         """Antigens that the product as a whole sees."""
@@ -221,7 +227,8 @@ def car_classes(product: Product, antigens: Mapping[str, Antigen]) -> tuple[CarC
                     },
                     stripping_fold={c.antigen: c.stripping_fold for c in constructs},
                     # A cell with several signalling domains behaves as their geometric mean.
-                    division_fold=math.prod(c.division_fold for c in constructs) ** (1 / len(constructs)),
+                    division_fold=math.prod(c.division_fold * antigens[c.antigen].car_division_fold for c in constructs)
+                    ** (1 / len(constructs)),
                     memory_loss_fold=math.prod(c.memory_loss_fold for c in constructs) ** (1 / len(constructs)),
                 )
             )

@@ -31,6 +31,7 @@ SHARES = (  # of patients
     "transplanted",
     "relapse",
     "car_t_lost_at_relapse",
+    "relapse_extramedullary",
 )
 PHENOTYPES = (  # of relapses
     "relapse_cd19pos_cd22pos",

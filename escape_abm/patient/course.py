@@ -19,7 +19,7 @@ from escape_abm.engines.chance import binomial, luck_of
 from escape_abm.engines.engine import LONG_AGO, Advance, Counts, make_engine, run, thin
 from escape_abm.inputs.clinic import Clinic
 from escape_abm.inputs.cohort import COURSE, Patient
-from escape_abm.inputs.products import CarClass, Product, car_classes
+from escape_abm.inputs.products import CarClass, Product
 from escape_abm.inputs.regimen import Regimen
 from escape_abm.inputs.settings import Engine
 from escape_abm.law.hazards import endogenous_t_cells
@@ -135,7 +135,7 @@ class Course:
         """
         biology = patient.biology
         self.patient, self.product, self.regimen, self.clinic, self.engine = patient, product, regimen, clinic, engine
-        self.letters, self.classes = alphabet_of(biology), car_classes(product, biology.antigens)
+        self.letters, self.classes = alphabet_of(biology), patient.car_classes(product)
         self.luck = luck_of(patient.stream(COURSE))
         self.rates = make_rates(biology, self.classes, infused=True)
         self.entry, self.cells = entry, entry.copy()
@@ -146,7 +146,7 @@ class Course:
         self.ticks, self.follow_up_days = 0, follow_up_days
         self.infused: dict[str, float] = {}
         self.day_transplant = self.day_reinfusion = math.nan
-        self.advance = advance or make_engine(engine, patient, product, self.luck)
+        self.advance = advance or make_engine(engine, patient, self.classes, self.luck)
         if regimen.bridging_log10_kill > 0:
             self.cells = thin(self.luck, self.cells, regimen.bridging_log10_kill)
             span = (-regimen.bridging_days, 0.0)

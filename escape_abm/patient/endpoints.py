@@ -187,6 +187,7 @@ def _failure(path: Trajectory, clinic: Clinic, remission: bool) -> Failure:
     kind = relapse_kind(phenotype, targets(path, day))
     switched = kind == LINEAGE_SWITCH
     hazard = clinic.death_after_lineage_switch_per_day if switched else clinic.death_after_relapse_per_day
+    hazard *= clinic.adult_death_fold if path.patient.adult else 1.0
     mechanism = relapse_mechanism(path, int(day), phenotype, kind, clinic)
     return Failure(day, phenotype, kind, mechanism, relapse_site(path, int(day), clinic), hazard)
 
@@ -235,7 +236,8 @@ def patient_row(path: Trajectory, clinic: Clinic, follow_up_days: int, transplan
 def _treatment_death(path: Trajectory, clinic: Clinic, luck: Luck, transplant: Transplant) -> float:
     """Day of death from CAR T treatment or, in transplanted patients, from the transplant; inf: neither."""
     day = math.inf
-    if luck.treatment_death < clinic.treatment_death_fraction:
+    fold = clinic.adult_death_fold if path.patient.adult else 1.0
+    if luck.treatment_death < clinic.treatment_death_fraction * fold:
         day = 1 + luck.treatment_death_day * (clinic.treatment_death_last_day - 1)
     if day > path.day_transplant and luck.transplant_death < transplant.death_fraction:
         day = min(day, path.day_transplant + luck.transplant_death_day * transplant.death_last_day)
@@ -247,6 +249,9 @@ def _treatment(path: Trajectory, day_last: float) -> dict[str, Any]:
     lived = {"day_transplant": path.day_transplant, "day_reinfusion": path.day_reinfusion}
     return {
         "components_infused": sum(day <= day_last for day in path.infused.values()),
+        "components_failed": sum(
+            day <= day_last and path.patient.fails(path.product.components[name]) for name, day in path.infused.items()
+        ),
         **{name: day if day <= day_last else math.nan for name, day in lived.items()},
     }
 
@@ -285,6 +290,7 @@ def _read_outs(path: Trajectory, clinic: Clinic, luck: Luck, watched: int, relap
     onset = _first_day(aplastic)
     fiercest = float(path.kills[: watched + 1].max())
     threshold = clinic.severe_crs_kills_per_day * math.exp(clinic.severe_crs_sigma * luck.crs_threshold)
+    threshold *= clinic.cd28_crs_fold if path.product.has_cd28(path.infused) else 1.0
     return {
         "car_t_lost_at_relapse": bool(~detectable[-1]) if relapsed else None,
         "b_cell_aplasia_at_relapse": bool(aplastic[-1]) if relapsed else None,

@@ -10,7 +10,6 @@ from escape_abm.engines.engine import agents_seed
 from escape_abm.engines.grid import MarrowGrid
 from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.cohort import sample_patient
-from escape_abm.inputs.products import car_classes
 from escape_abm.inputs.settings import Settings
 from escape_abm.law.rates import make_rates
 from escape_abm.law.states import alphabet_of
@@ -41,7 +40,7 @@ class MarrowModel(MarrowGrid):
             raise InputError(f"engine.name={settings.engine.name}: only agents can be watched; choose engine=cells")
         self.settings = settings = settings.sampled()
         who = sample_patient(patient, settings.seed, settings.cohort, settings.biology)
-        classes = car_classes(settings.product, who.biology.antigens)
+        classes = who.car_classes(settings.product)
         super().__init__(
             alphabet_of(who.biology),
             classes,

@@ -114,6 +114,7 @@ def readings(p: pd.DataFrame) -> dict[str, Reading]:
     share("transplanted", everyone, p["day_transplant"].notna().to_numpy())
     share("relapse", everyone, relapsed)
     share("car_t_lost_at_relapse", relapsed, p["car_t_lost_at_relapse"].fillna(False).to_numpy(dtype=bool))
+    share("relapse_extramedullary", relapsed, _is(p, "relapse_site", "extramedullary"))
     share("relapse_antigen_negative", relapsed, _is(p, "relapse_kind", "antigen-negative"))
     share("relapse_lineage_switch", relapsed, _is(p, "relapse_kind", "lineage switch"))
     shown = p["relapse_phenotype"].fillna("").astype(str)
