@@ -131,15 +131,7 @@ class Clinic(Section):
 
     def definitions(self) -> dict[str, Any]:
         """The rows that say what counts as what, without those that say how patients and trials fare."""
-        fares = (
-            "death_",
-            "treatment_death_",
-            "adult_death_",
-            "severe_crs_",
-            "any_crs_",
-            "cd28_crs_",
-            "between_trials_",
-        )
+        fares = ("death_", "treatment_death_", "adult_death_", "severe_", "any_crs_", "cd28_crs_", "between_trials_")
         return {name: value for name, value in self if not name.startswith(fares)}
 
     @model_validator(mode="after")
