@@ -3,6 +3,11 @@
 python -m escape_abm list PATH                 the finished runs of a run, a sweep, or outputs/
 python -m escape_abm check PATH                is every file present and unchanged?
 python -m escape_abm verify PATH [--sample 5]  repeats some runs and compares their tables byte by byte
+
+For and from other programs (--help after the verb tells more):
+
+python -m escape_abm export RUN --into FOLDER  a finished run as ADSL and ADTTE (SAS transport, Dataset-JSON, CSV)
+python -m escape_abm published FILE ...        results for an own trial, from ADTTE or a digitised Kaplan-Meier curve
 """
 
 from __future__ import annotations
@@ -108,6 +113,9 @@ def listed(runs: pd.DataFrame, width: int = 120) -> str:
 
 def main(words: list[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
+    words = sys.argv[1:] if words is None else words
+    if words[:1] in (["export"], ["published"]):
+        return _neighbours(words)
     parser = argparse.ArgumentParser(
         prog="python -m escape_abm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -126,6 +134,17 @@ def main(words: list[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
+
+
+def _neighbours(words: list[str]) -> int:
+    """Do what a command line about other programs' files says, and return the exit code."""
+    from escape_abm.interface import neighbours
+
+    try:
+        return neighbours.main(words)
+    except InputError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
 
 
 if __name__ == "__main__":

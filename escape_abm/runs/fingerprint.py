@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 from escape_abm.inputs.settings import Settings
 
 LIBRARIES = ("numpy", "numba", "scipy", "pandas", "pyarrow", "mesa", "scikit-learn", "emcee")
-BESIDE = frozenset(["figures", "runs", "interface"])
-"""Packages that draw, keep and ask, and so move no table. All else counts: a new package too."""
+BESIDE = frozenset(["exchange", "figures", "runs", "interface"])
+"""Packages that translate, draw, keep and ask, and so move no table. All else counts: a new package too."""
 FILM = "figures/marrow.py"
 """Counts all the same: a run of the marrow is its film."""
 NAME = re.compile(r"_n(?P<size>\d+)_(?P<settings>[0-9a-f]{8})_(?P<code>[0-9a-f]{6})$")

@@ -1,0 +1,7 @@
+"""Trials as other programs write and read them.
+
+adam: a run as the CDISC tables ADSL and ADTTE
+tables: these as SAS transport files, Dataset-JSON and CSV
+time_to_event: patients of a trial, from such tables or a published curve, as published results
+guyot: patients from a published Kaplan-Meier curve and its numbers at risk
+"""
