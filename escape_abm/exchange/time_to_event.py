@@ -64,7 +64,7 @@ def from_adtte(
         raise InputError(f"{who}: {parameter} ends before it starts if the start is day {first_day}: say first_day=0")
     if unit == "days":
         _check_dates(its, days, first_day)
-    arm = its["TRTP"] if "TRTP" in its else its["TRTA"] if "TRTA" in its else pd.Series("all", index=its.index)
+    arm = next((its[c] for c in ("TRTP", "TRTA", "ARM") if c in its), pd.Series("all", index=its.index))
     cause = _causes(its, list(competing), list(censored))
     return pd.DataFrame({"subject": its["USUBJID"], "arm": arm, "days": days, "cause": cause}).reset_index(drop=True)
 
