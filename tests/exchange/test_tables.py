@@ -43,6 +43,27 @@ def test_dataset_json_keeps_all_digits(tmp_path: Path) -> None:
     assert seen[0] == float(np.float32(value)) != value
 
 
+def test_decimals_of_dataset_json_are_numbers(tmp_path: Path) -> None:
+    """They are text in the file."""
+    place = tables.write(TABLE, tmp_path, "ADTTE", "Time to event", LABELS, "json")
+    whole = json.loads(place.read_text())
+    whole["columns"][2] |= {"dataType": "decimal", "targetDataType": "decimal"}
+    for row, value in zip(whole["rows"], ("12.50", "0.1", None), strict=True):
+        row[2] = value
+    place.write_text(json.dumps(whole))
+    assert tables.read(place)["CNSR"].tolist()[:2] == [12.5, 0.1]
+
+
+@pytest.mark.parametrize("patients", [5, 8, 16, 33])
+def test_no_patient_is_lost_at_the_end(tmp_path: Path, patients: int) -> None:
+    """Records shorter than 80 bytes whose last text is empty: pandas takes the last patients for padding."""
+    table = pd.DataFrame({"USUBJID": [f"{i:02d}" for i in range(patients)], "CNSR": 0.0, "EVNTDESC": ""})
+    table.loc[0, "EVNTDESC"] = "Death from treatment"
+    place = tables.write(table, tmp_path, "ADTTE", "Time to event", dict.fromkeys(table.columns, "Label"))
+    assert len(tables.read(place)) == patients
+    assert len(pd.read_sas(place, encoding="ascii")) < patients
+
+
 @pytest.mark.parametrize(
     ("table", "labels", "said"),
     [
