@@ -53,7 +53,7 @@ def beside(settings: Settings, run: Run) -> None:
         from escape_abm.figures import style, trials
 
         lines = comparison.curves(result.patients, trial, CURVES, rng, unexplained)
-        pictures["curves"] = trials.trial_curves(lines, trial.published, trial.label)
+        pictures["curves"] = trials.trial_curves(lines, trial)
         if table["inside"].notna().any():
             pictures["forest"] = trials.forest(table, {trial.name: trial.label})
         for figure, _ in pictures.values():

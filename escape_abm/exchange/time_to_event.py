@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from escape_abm.exchange.guyot import patients_of
 from escape_abm.inputs.checks import InputError, suggest
 from escape_abm.inputs.settings import DAYS_PER_MONTH
 from escape_abm.inputs.trial import RATES
-from escape_abm.trials.estimates import Reading, read
+from escape_abm.trials.estimates import Reading, read, read_each
 from escape_abm.trials.survival import Estimate
 
 UNITS = {"days": 1.0, "weeks": 7.0, "months": DAYS_PER_MONTH, "years": 12 * DAYS_PER_MONTH}
@@ -100,26 +100,46 @@ def published(patients: pd.DataFrame, endpoint: str, months: Sequence[float], so
     Raises:
         InputError: an endpoint that is not read by months, several arms, or a month after the end of follow-up.
     """
+    _check_one_arm(patients, endpoint)
+    incidence = endpoint.startswith(INCIDENCE)
+    return [_result(patients, endpoint, month, source, incidence) for month in months]
+
+
+def steps(patients: pd.DataFrame, endpoint: str) -> list[tuple[float, float]]:
+    """The whole curve for `steps` of an own trial: months, and the share from each of them on."""
+    _check_one_arm(patients, endpoint)
+    days = [0.0, *np.unique(patients.loc[patients["cause"] != 0, "days"]), patients["days"].max()]
+    found = read_each(_reading(patients, endpoint.startswith(INCIDENCE)), days)
+    curve = {round(d / DAYS_PER_MONTH, 3): round(m.estimate.estimate, 4) for d, m in zip(days, found, strict=True)}
+    return list(curve.items())
+
+
+def as_yaml(results: Iterable[dict[str, Any]], curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+    """Results and curves as lines of `published` and `steps` in the file of an own trial."""
+    lines = ["  published:"]
+    lines += [f"    - {{{', '.join(f'{k}: {json.dumps(v)}' for k, v in line.items())}}}" for line in results]
+    lines += ["  steps:"] if curves else []
+    return "\n".join([*lines, *(f"    {name}: {json.dumps(list(curve))}" for name, curve in curves.items())])
+
+
+def _check_one_arm(patients: pd.DataFrame, endpoint: str) -> None:
+    """Refuse what cannot be one endpoint of a trial."""
     if endpoint not in RATES:
         raise InputError(f"endpoint={endpoint!r}: not one that is read by months. {suggest(endpoint, RATES)}")
     arms = list(dict.fromkeys(patients["arm"]))
     if len(arms) != 1:
         raise InputError(f"arms {', '.join(map(str, arms))}: a trial has one arm; name it")
-    incidence = endpoint.startswith(INCIDENCE)
-    if not incidence and (patients["cause"] == 2).any():
+    if not endpoint.startswith(INCIDENCE) and (patients["cause"] == 2).any():
         raise InputError(f"{endpoint}: is a survival, with which nothing competes; call the event one, or censored")
-    return [_result(patients, endpoint, month, source, incidence) for month in months]
 
 
-def as_yaml(results: Iterable[dict[str, Any]]) -> str:
-    """Results as lines of `published` in the file of an own trial."""
-    return "\n".join(f"    - {{{', '.join(f'{k}: {json.dumps(v)}' for k, v in line.items())}}}" for line in results)
+def _reading(patients: pd.DataFrame, incidence: bool) -> Reading:
+    everyone = np.ones(len(patients), dtype=bool)
+    return Reading(everyone, patients["cause"].to_numpy(), patients["days"].to_numpy(), survival=not incidence)
 
 
 def _estimate(patients: pd.DataFrame, month: float, incidence: bool) -> Estimate:
-    everyone = np.ones(len(patients), dtype=bool)
-    cause, days = patients["cause"].to_numpy(), patients["days"].to_numpy()
-    return read(Reading(everyone, cause, days, survival=not incidence), month * DAYS_PER_MONTH)
+    return read(_reading(patients, incidence), month * DAYS_PER_MONTH)
 
 
 def _result(patients: pd.DataFrame, endpoint: str, month: float, source: str, incidence: bool) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from escape_abm.figures.style import (
     whiskers,
 )
 from escape_abm.inputs.settings import DAYS_PER_MONTH
-from escape_abm.inputs.trial import MEDIANS, Published, Trial
+from escape_abm.inputs.trial import MEDIANS, Trial
 from escape_abm.patient.endpoints import ANTIGEN_NEGATIVE, ANTIGEN_POSITIVE
 from escape_abm.trials.comparison import ENDPOINT_NAMES, row_name
 from escape_abm.trials.estimates import draws_of, measure, readings
@@ -108,8 +108,11 @@ CURVES = {
 }
 
 
-def trial_curves(curves: pd.DataFrame, published: Sequence[Published], label: str) -> tuple[Figure, pd.DataFrame]:
-    """Survival (left) and relapse (right) of trials of that size, with the published points of all patients on them."""
+def trial_curves(curves: pd.DataFrame, trial: Trial) -> tuple[Figure, pd.DataFrame]:
+    """Survival (left) and relapse (right) of trials of that size, with the published points of all patients on them.
+
+    Whole published curves, if there are any, are thin steps.
+    """
     panels = (
         ("Survival", ("overall_survival", "event_free_survival")),
         ("Cumulative incidence of relapse in responders", tuple(e for e in CURVES if "incidence" in e)),
@@ -123,7 +126,9 @@ def trial_curves(curves: pd.DataFrame, published: Sequence[Published], label: st
                 name = ENDPOINT_NAMES[endpoint].removesuffix(", cumulative")
                 ax.plot(line["month"], line["median"], color=colour, linestyle=dashes, label=name)
                 ax.fill_between(line["month"], line["lower"], line["upper"], color=colour, alpha=0.13, linewidth=0)
-                for point in published:
+                if steps := trial.steps.get(endpoint):
+                    ax.step(*zip(*steps, strict=True), where="post", color=colour, linewidth=0.8)
+                for point in trial.published:
                     if point.endpoint == endpoint and point.stratum == "all" and point.month and not point.not_compared:
                         low = 0 if point.lower is None else point.estimate - point.lower
                         high = 0 if point.upper is None else point.upper - point.estimate
@@ -135,7 +140,9 @@ def trial_curves(curves: pd.DataFrame, published: Sequence[Published], label: st
             ax.xaxis.set_major_locator(month_ticks(float(curves["month"].max())))
             ax.legend(frameon=False, loc="lower left" if title == "Survival" else "upper left")
         axes[0, 0].set_ylabel("Patients")
-        figure.suptitle(f"{label}: simulated trials of that size (median, 95 %) and published points", fontsize=8.5)
+        shown = "points and steps" if trial.steps else "points"
+        about = f"{trial.label}: simulated trials of that size (median, 95 %) and published {shown}"
+        figure.suptitle(about, fontsize=8.5)
     return figure, curves
 
 

@@ -151,6 +151,22 @@ class Trial(Section):
     assumed: tuple[str, ...] = ()
     """What the documents do not say and was assumed, one sentence each."""
     published: tuple[Published, ...] = ()
+    steps: dict[str, tuple[tuple[float, float], ...]] = {}
+    """Whole published curves, to be drawn: by endpoint, months and the share from each of them on."""
+
+    @model_validator(mode="after")
+    def _steps_can_be_drawn(self) -> Self:
+        for endpoint, curve in self.steps.items():
+            if endpoint not in RATES:
+                raise ValueError(
+                    f"steps.{endpoint}: not an endpoint that is read by months. {suggest(endpoint, RATES)}"
+                )
+            months, shares = [month for month, _ in curve], [share for _, share in curve]
+            if months != sorted(set(months)) or min(months, default=0) < 0:
+                raise ValueError(f"steps.{endpoint}: months must rise, from 0 on; sort the steps")
+            if any(not 0 <= share <= 1 for share in shares):
+                raise ValueError(f"steps.{endpoint}: shares must lie between 0 and 1; divide percentages by 100")
+        return self
 
     @model_validator(mode="after")
     def _readable(self) -> Self:

@@ -63,12 +63,13 @@ def _published_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--censored", type=_code, nargs="*", default=[1.0], help=f"censored: {words} (default 1)")
     parser.add_argument("--first-day", type=int, default=1, choices=(0, 1), help="day of the start in AVAL (default 1)")
     parser.add_argument("--unit", default="days", choices=list(time_to_event.UNITS), help="of AVAL")
+    parser.add_argument("--steps", action="store_true", help="the whole curve too, to be drawn")
     parser.add_argument("--at-risk", type=Path, help="of a curve: numbers at risk (.csv)")
     parser.add_argument("--events", type=int, help="of a curve: all events, if published")
 
 
 def _published(asked: Any) -> str:
-    """Lines for `published` of an own trial."""
+    """Lines for `published` (and `steps`) of an own trial."""
     if asked.at_risk is not None:
         patients = time_to_event.from_curve(asked.path, asked.at_risk, asked.events)
     else:
@@ -83,7 +84,9 @@ def _published(asked: Any) -> str:
         if asked.arm not in set(patients["arm"]):
             raise InputError(f"--arm {asked.arm}: not there. {suggest(asked.arm, sorted(set(patients['arm'])))}")
         patients = patients[patients["arm"] == asked.arm]
-    return time_to_event.as_yaml(time_to_event.published(patients, asked.endpoint, asked.months, asked.source))
+    results = time_to_event.published(patients, asked.endpoint, asked.months, asked.source)
+    curves = {asked.endpoint: time_to_event.steps(patients, asked.endpoint)} if asked.steps else {}
+    return time_to_event.as_yaml(results, curves)
 
 
 def _code(word: str) -> float | str:

@@ -101,4 +101,11 @@ def test_lines_are_yaml_of_an_own_trial() -> None:
 
     patients = time_to_event.from_adtte(ADTTE.assign(CNSR=[0, 0, 0, 1, 1]), "TTR")
     lines = time_to_event.published(patients, "overall_survival", [4, 12], 'Smith: "A trial", 2025')
-    assert yaml.safe_load("published:\n" + time_to_event.as_yaml(lines))["published"] == lines
+    curve = time_to_event.steps(patients, "overall_survival")
+    assert [month for month, _ in curve] == pytest.approx([d / 30.4375 for d in (0, 10, 40, 100, 400)], abs=1e-3)
+    assert [share for _, share in curve] == [1, 0.8, 0.6, 0.4, 0.4]
+    read = yaml.safe_load("trial:\n" + time_to_event.as_yaml(lines, {"overall_survival": curve}))["trial"]
+    assert read["published"] == lines
+    trial = Trial.model_validate({"name": "mine", "label": "Mine", "size": 5, **read})
+    assert trial.steps["overall_survival"] == tuple(curve)
+    assert "steps" not in time_to_event.as_yaml(lines, {})

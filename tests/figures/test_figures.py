@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 
 import escape_abm
-from escape_abm.figures import courses, style
+from escape_abm.figures import courses, style, trials
 from escape_abm.inputs.checks import InputError
+from escape_abm.inputs.trial import Trial
 from escape_abm.interface import catalogue
 
 ROOT = Path(__file__).parents[2]
@@ -127,6 +128,16 @@ def test_a_line_without_cells_on_the_days_that_are_drawn_is_left_out(tmp_path: P
     courses._course(axes[0, 0], days, "in remission", {})
     style.save(figure, tmp_path / "course")
     assert len(axes[0, 0].get_lines()) == 1
+
+
+def test_whole_published_curves_are_steps() -> None:
+    lines = [(endpoint, month, 0.5, 0.4, 0.6) for endpoint in trials.CURVES for month in (0.0, 6.0, 12.0)]
+    curves = pd.DataFrame(lines, columns=["endpoint", "month", "median", "lower", "upper"])
+    steps = {"overall_survival": ((0.0, 1.0), (3.0, 0.8), (12.0, 0.8))}
+    drawn = [trials.trial_curves(curves, Trial(name="mine", steps=s))[0].axes[0].lines for s in ({}, steps)]
+    extra = [line for line in drawn[1] if line.get_drawstyle() == "steps-post"]
+    assert len(drawn[1]) == len(drawn[0]) + 1
+    assert [tuple(xy) for xy in extra[0].get_xydata()] == list(steps["overall_survival"])
 
 
 def test_a_figure_of_ones_own_of_another_run(tmp_path: Path, command: Callable[..., str]) -> None:

@@ -48,8 +48,10 @@ def test_a_curve_comes_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     pd.DataFrame({"month": [0, 6], "at_risk": [10, 8]}).to_csv(tmp_path / "risk.csv", index=False)
     words = ["published", str(tmp_path / "curve.csv"), "--at-risk", str(tmp_path / "risk.csv")]
     asked = ["--endpoint", "overall_survival", "--months", "3", "--source", "Smith 2025, Blood 145:1"]
-    assert main([*words, *asked]) == 0
-    assert "month: 3.0, estimate: 0.9, events: 9, n: 10" in capsys.readouterr().out
+    assert main([*words, *asked, "--steps"]) == 0
+    said = capsys.readouterr().out
+    assert "month: 3.0, estimate: 0.9, events: 9, n: 10" in said
+    assert "  steps:\n    overall_survival: [[0.0, 1.0], [2.0, 0.9], [4.0, 0.8], [8.0, 0.8]]" in said
 
 
 def test_several_runs_are_refused(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

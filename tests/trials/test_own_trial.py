@@ -55,6 +55,9 @@ BROKEN = {
     "quotes": ("follow_up_months: 24", "seed: a: b", "line 13: mapping values are not allowed here"),
     "interpolation": ("follow_up_months: 24", "seed: ${nothing}", "'nothing' not found"),
     "a bell": ("follow_up_months: 24", "seed: \a", "my_trial.yaml: unacceptable character #x0007"),
+    "steps in percent": ("[[0, 1], [2.1, 0.95]", "[[0, 100], [2.1, 95]", "divide percentages by 100"),
+    "steps not in order": ("[[0, 1], [2.1, 0.95]", "[[2.1, 0.95], [0, 1]", "months must rise"),
+    "steps of a share": ("    overall_survival: [[0", "    relapse: [[0", "not an endpoint that is read by months"),
     "follow-up": ("shortest_months: 3", "shortest_months: 13", "they must rise"),
 }
 
