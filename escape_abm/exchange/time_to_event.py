@@ -76,8 +76,16 @@ def from_curve(curve: Path, at_risk: Path, events: int | None = None) -> pd.Data
         curve: CSV of points: `day` or `month`, and `survival` (a fraction).
         at_risk: CSV of the row below the curve: `day` or `month`, and `at_risk`.
         events: All events, if they were published.
+
+    Raises:
+        InputError: as `patients_of`, or only the number on day 0, which does not tell how many were censored.
     """
-    found = patients_of(_points(curve, "survival"), _points(at_risk, "at_risk"), events)
+    numbers = _points(at_risk, "at_risk")
+    if len(numbers) < 2 and events is None:
+        raise InputError(
+            f"{at_risk}: one number at risk does not tell who was censored: give later ones, or all events"
+        )
+    found = patients_of(_points(curve, "survival"), numbers, events)
     subject = pd.Series(np.arange(1, len(found) + 1).astype(str))
     cause = found["event"].astype(np.int64)
     return pd.DataFrame({"subject": subject, "arm": "all", "days": found["days"], "cause": cause})

@@ -159,6 +159,10 @@ def test_files_of_points_in_months(tmp_path: Path) -> None:
     assert sorted(found.loc[found["cause"] == 1, "days"].unique()) == [30.4375, 60.875]
     lines = time_to_event.published(found, "relapse_free_survival", [1, 2], "assumed")
     assert [line["estimate"] for line in lines] == [0.8, 0.6]
+    (tmp_path / "one.csv").write_text("month,at_risk\n0,10\n")
+    with pytest.raises(InputError, match="does not tell who was censored"):
+        time_to_event.from_curve(tmp_path / "curve.csv", tmp_path / "one.csv")
+    assert time_to_event.from_curve(tmp_path / "curve.csv", tmp_path / "one.csv", events=4)["cause"].sum() == 4
     (tmp_path / "curve.csv").write_text("time,survival\n0,1\n")
     with pytest.raises(InputError, match="must be day or month, and survival"):
         time_to_event.from_curve(tmp_path / "curve.csv", tmp_path / "risk.csv")
