@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
+from escape_abm.exchange import adam
 from escape_abm.inputs import cohort
 from escape_abm.inputs.biology import Biology
 from escape_abm.inputs.clinic import Clinic
@@ -239,15 +240,7 @@ def events() -> str:
 
 def definitions() -> str:
     """Endpoints, from the docstring of their module."""
-    said = (inspect.getdoc(endpoints) or "").split("Definitions:\n")[1]
-    lines: list[tuple[str, str]] = []
-    for line in filter(str.strip, said.splitlines()):
-        name, _, what = line.strip().partition("  ")
-        if line.startswith(" " * 5):
-            lines[-1] = (lines[-1][0], f"{lines[-1][1]} {line.strip()}".strip())
-        else:
-            lines.append((", ".join(f"`{n}`" for n in name.split(", ")), what.strip()))
-    return table("endpoint, definition", lines)
+    return table("endpoint, definition", [(f"`{name}`", said) for name, said in adam.definitions().items()])
 
 
 def mechanisms() -> str:

@@ -107,7 +107,6 @@ DATASETS = {"ADSL": "Subject-Level Analysis Dataset", "ADTTE": "Time-to-Event An
 def definitions() -> dict[str, str]:
     """The definition of each endpoint that has one, as its code gives it (`patient.endpoints`)."""
     text = inspect.cleandoc(endpoints.__doc__ or "").partition("Definitions:\n")[2]
-    text = re.sub(r",\n +", ", ", text)  # names of endpoints that are defined together
     found = re.findall(r"^ {4}(\S[^\n]*?)(?: {2,}|\n +)(\S.*?)(?=^ {4}\S|\Z)", text, re.MULTILINE | re.DOTALL)
     return {name.strip(): " ".join(said.split()) for names, said in found for name in names.split(", ")}
 

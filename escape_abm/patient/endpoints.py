@@ -15,10 +15,12 @@ Definitions:
     overall_survival        time to death of any cause, in all patients.
     event_free_survival     time to no CR (an event on the assessment day), relapse or death, in all patients.
     relapse_free_survival   time to relapse or death, in patients who reached CR.
-    cumulative_incidence_relapse, cumulative_incidence_antigen_negative, cumulative_incidence_antigen_positive,
+    cumulative_incidence_relapse
+                            relapse in patients who reached CR; death competes with it.
+    cumulative_incidence_antigen_negative, cumulative_incidence_antigen_positive
+                            relapse of that kind in patients who reached CR; other relapses and death compete with it.
     cumulative_incidence_lineage_switch
-                            time to relapse, or to one of that kind, in patients who reached CR; other kinds and death
-                            compete with it.
+                            lineage switch in patients who reached CR; other relapses and death compete with it.
     non_relapse_mortality   death of the treatment in remission or before assessment; no CR and relapse compete with it.
     car_t_persistence       CAR T cells still detectable, in patients in CR, censored at relapse or death; lost on the
                             first day below the limit after their largest number.

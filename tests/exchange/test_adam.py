@@ -121,7 +121,8 @@ def test_every_parameter_has_its_definition() -> None:
     said = adam.parameters().set_index("PARAMCD")
     assert set(said["endpoint"]) == set(RATES)
     assert said.loc["EFS", "definition"].startswith("time to no CR (an event on the assessment day), relapse or death")
-    assert said.loc["CIRSW", "definition"] == said.loc["CIR", "definition"]
+    assert said.loc["CIRPOS", "definition"] == said.loc["CIRNEG", "definition"]
+    assert said.loc["CIRSW", "definition"].startswith("lineage switch in patients who reached CR")
 
 
 def test_what_goes_out_moves_no_result() -> None:
