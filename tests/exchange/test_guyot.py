@@ -121,6 +121,8 @@ def test_exact_points_and_numbers_give_exact_patients() -> None:
     """Six patients by hand: relapse on days 10, 20 and 50, censored on 30, 40 and 60."""
     curve = pd.DataFrame({"day": [0, 10, 20, 50, 60], "survival": [1, 5 / 6, 4 / 6, 2 / 6, 2 / 6]})
     at_risk = pd.DataFrame({"day": [0, 25, 45], "at_risk": [6, 4, 2]})
+    tops = pd.DataFrame({"day": [10, 20, 50], "survival": [1, 5 / 6, 4 / 6]})  # both ends of each step
+    pd.testing.assert_frame_equal(patients_of(pd.concat([tops, curve]), at_risk), patients_of(curve, at_risk))
     found = patients_of(curve.sample(frac=1, random_state=1), at_risk)
     assert found.loc[found["event"], "days"].tolist() == [10, 20, 50]
     gone = found.loc[~found["event"], "days"].to_numpy()
