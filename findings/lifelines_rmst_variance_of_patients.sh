@@ -6,7 +6,7 @@
 # Seen: it is the variance between patients of the time until relapse or the end: with 50, 200
 #   and 800 patients its root is 4.6, 4.3 and 4.4 months, while restricted means of repeated
 #   trials spread by 0.63, 0.32 and 0.16. An interval made of it is 27 times too wide with
-#   800 patients. No docstring mentions the argument or what it gives.
+#   800 patients. The docstring mentions neither the argument nor what it gives.
 # Versions: lifelines 0.30.3.
 # Who meets it: who compares restricted mean survival of two arms whose curves cross (a
 #   transplant, a late plateau) and takes the root of the variance as standard error.

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from escape_abm import __version__
 from escape_abm.inputs.checks import InputError, suggest
 
 FORMATS = {"xpt": ".xpt", "xpt8": ".xpt", "json": ".json", "csv": ".csv"}
@@ -131,7 +132,7 @@ def _write_json(table: pd.DataFrame, place: Path, name: str, label: str, labels:
         "name": name,
         "label": label,
         "originator": "escape_abm",
-        "sourceSystem": {"name": "escape_abm", "version": "0"},
+        "sourceSystem": {"name": "escape_abm", "version": __version__},
         "columns": columns,
     }
     _dsjframe().write_dataset(table, place, metadata=about)
