@@ -17,8 +17,10 @@ def main(words: list[str]) -> int:
     """Do what a command line of one of the verbs says, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m escape_abm")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    _export_arguments(verbs.add_parser("export", description=export.__doc__))
-    _published_arguments(verbs.add_parser("published", description=_published.__doc__))
+    _export_arguments(
+        verbs.add_parser("export", description="Write a finished run as ADSL and ADTTE, with definitions.")
+    )
+    _published_arguments(verbs.add_parser("published", description="Print results for the file of an own trial."))
     asked = parser.parse_args(words)
     if asked.verb == "export":
         terminal.say("\n".join(map(str, export(asked.path, asked.into, asked.study, asked.format))))
