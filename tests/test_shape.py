@@ -100,7 +100,7 @@ def test_what_begins_with_an_underscore_stays_inside(module: str) -> None:
         ("duckdb", {"runs/stored"}),
         ("distributed", {"runs/executors"}),
         ("submitit", {"runs/executors"}),
-        ("numba", {"law/hazards", "law/rates", "engines/chance", "engines/counts", "engines/one_cell", "engines/grid"}),
+        ("numba", {"law/hazards", "law/rates", "engines/chance", "engines/counts", "engines/one_cell", "engines/grid", "evidence/targets"}),
         ("mesa", {"engines/cells", "engines/grid", "interface/dashboard"}),
         ("solara", {"interface/dashboard"}),
     ],

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numba import njit
 from numpy.typing import NDArray
-from scipy.special import expit, log_expit, logsumexp
 from scipy.stats import qmc
 
 from escape_abm.inputs.checks import InputError, suggest
@@ -243,22 +243,43 @@ def log_likelihood(logits: Floats, sd: Floats, data: Data) -> Floats:
     spread = np.where(known, sd, 0.0)
     k, n = data.events, data.patients
     best = k * _log(k / n) + (n - k) * _log(1 - k / n)
-    z = np.zeros_like(logits)
-    for _ in range(NEWTON_STEPS):
-        p = expit(logits + spread * z)
-        curvature = 1 + spread**2 * n * p * (1 - p)
-        step = (spread * (k - n * p) - z) / curvature
-        longest = 1 / np.maximum(spread, 1e-9)  # a logit at most, since shares near 0 and 1 are flat
-        z += np.clip(step, -longest, longest)
-    width = 1 / np.sqrt(1 + spread**2 * n * (p := expit(logits + spread * z)) * (1 - p))
-    nodes = z[:, :, None] + width[:, :, None] * NODES
-    at = logits[:, :, None] + spread[:, :, None] * nodes
-    each = k[:, None] * log_expit(at) + (n - k)[:, None] * log_expit(-at) + (NODES**2 - nodes**2) / 2
-    share = logsumexp(each, b=WEIGHTS / WEIGHTS.sum(), axis=2) + np.log(width) - best
+    share = _log_integrals(np.ascontiguousarray(logits), spread, k, n) - best
     error = np.nan_to_num(data.standard_error, nan=1.0)
     wide = np.hypot(spread, error)
     median = -0.5 * ((logits - np.nan_to_num(data.log_median)) / wide) ** 2 - np.log(wide / error)
     return np.asarray(np.where(known, np.where(data.is_share, share, median), 0.0) * data.weight)
+
+
+@njit(cache=True)
+def _log_integrals(logits: Floats, spread: Floats, events: Floats, patients: Floats) -> Floats:
+    """(M, T) log of each binomial, without its constant, integrated over normal logits. Compiled for the chains."""
+    out = np.empty(logits.shape)
+    for i in range(logits.shape[0]):
+        for j in range(logits.shape[1]):
+            out[i, j] = _log_integral(logits[i, j], spread[i, j], events[j], patients[j])
+    return out
+
+
+@njit(cache=True)
+def _log_integral(logit: float, spread: float, k: float, n: float) -> float:
+    z = 0.0
+    for _ in range(NEWTON_STEPS):
+        p = 1 / (1 + math.exp(-(logit + spread * z)))
+        step = (spread * (k - n * p) - z) / (1 + spread**2 * n * p * (1 - p))
+        longest = 1 / max(spread, 1e-9)  # a logit at most, since shares near 0 and 1 are flat
+        z += min(max(step, -longest), longest)
+        if abs(step) < 1e-9:
+            break
+    p = 1 / (1 + math.exp(-(logit + spread * z)))
+    width = 1 / math.sqrt(1 + spread**2 * n * p * (1 - p))
+    logs = np.empty(NODES.size)
+    for m in range(NODES.size):
+        node = z + width * NODES[m]
+        at = logit + spread * node
+        likely = k * at - n * (max(at, 0.0) + math.log1p(math.exp(-abs(at))))  # stable where the share is near 0 or 1
+        logs[m] = likely + (NODES[m] ** 2 - node**2) / 2
+    top = logs.max()
+    return float(top + math.log((np.exp(logs - top) * WEIGHTS).sum() / WEIGHTS.sum()) + math.log(width))
 
 
 def _log(x: Floats) -> Floats:

@@ -165,7 +165,7 @@ class Patient:
         c = self.biology.car_t
         if component.donor:
             return False
-        odds = c.failed_adult_odds if self.adult else 1.0
+        odds = c.failed_adult_odds_fold if self.adult else 1.0
         share = c.failed_fraction * odds / (1 - c.failed_fraction + c.failed_fraction * odds)
         own = [self.batch_z[construct.antigen] for construct in component.constructs.values()]
         shared = c.failed_shared_fraction

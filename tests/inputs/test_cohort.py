@@ -11,6 +11,7 @@ from scipy import stats
 from escape_abm.inputs.biology import Biology
 from escape_abm.inputs.checks import InputError, check
 from escape_abm.inputs.cohort import AGENTS, COURSE, LEUKAEMIA, READOUT, TRAITS, Cohort, sample_patient, stream
+from escape_abm.inputs.products import Component, Construct, Product
 
 FALSE_ALARM = 1e-4  # of each statistical check below
 
@@ -142,6 +143,66 @@ def test_kmt2a_switches_lineage_more_and_shows_less_cd22() -> None:
     assert fold == pytest.approx(biology.leukaemia.lineage_switch_kmt2a_fold)
     cd22 = [p.biology.antigens["cd22"].blast_density_molecules for p in (with_it, without)]
     assert cd22[0] / cd22[1] == pytest.approx(biology.antigens["cd22"].kmt2a_density_fold)
+
+
+SINGLE = {name: Construct(antigen=name) for name in ("cd19", "cd22")}
+TOGETHER = {name: Component(constructs={name: construct}) for name, construct in SINGLE.items()}
+TANDEM = Component(architecture="tandem", constructs=SINGLE)
+
+
+def with_car_t(**change: float) -> Biology:
+    biology = Biology()
+    return biology.model_copy(update={"car_t": biology.car_t.model_copy(update=change)})
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("shared", [0.0, 0.5, 1.0])
+def test_batches_fail_as_often_as_stated(shared: float) -> None:
+    """Of any architecture, by the binomial; both of a patient as often as two normals with this correlation."""
+    biology = with_car_t(failed_fraction=0.2, failed_shared_fraction=shared)
+    patients = [sample_patient(i, 4, Cohort(), biology) for i in range(8000)]
+    first, second, tandem = (
+        np.array([p.fails(part) for p in patients]) for part in (TOGETHER["cd19"], TOGETHER["cd22"], TANDEM)
+    )
+    for failed in (first, second, tandem):
+        assert stats.binomtest(int(failed.sum()), 8000, 0.2).pvalue > FALSE_ALARM
+        assert stats.binomtest(int(failed.sum()), 8000, 0.25).pvalue < FALSE_ALARM
+    cut = stats.norm.ppf(0.2)
+    both = 0.2 if shared == 1 else stats.multivariate_normal(cov=[[1, shared], [shared, 1]]).cdf([cut, cut])
+    assert stats.binomtest(int((first & second).sum()), 8000, both).pvalue > FALSE_ALARM
+    assert stats.binomtest(int((first & second).sum()), 8000, 0.7 * both).pvalue < FALSE_ALARM
+
+
+@pytest.mark.statistical
+def test_batches_of_adults_fail_with_these_odds() -> None:
+    biology = with_car_t(failed_fraction=0.2, failed_adult_odds_fold=3.0)
+    patients = [sample_patient(i, 4, Cohort(adult_fraction=0.4), biology) for i in range(8000)]
+    adults = [p for p in patients if p.adult]
+    assert stats.binomtest(len(adults), 8000, 0.4).pvalue > FALSE_ALARM
+    failed = sum(p.fails(TANDEM) for p in adults)
+    assert stats.binomtest(failed, len(adults), 3 * 0.25 / (1 + 3 * 0.25)).pvalue > FALSE_ALARM
+    assert stats.binomtest(failed, len(adults), 0.2).pvalue < FALSE_ALARM
+
+
+def test_a_failed_batch_divides_less_and_no_other() -> None:
+    """Twins keep their luck: the CD19 batch of a patient fails under a single product if it fails in a pair."""
+    biology = with_car_t(failed_fraction=0.3, failed_division_fold=0.25)
+    pair = Product(name="x", label="X", components=TOGETHER)
+    alone = Product(name="y", label="Y", components={"only": TOGETHER["cd19"]})
+    seen = set()
+    for i in range(40):
+        who = sample_patient(i, 4, Cohort(), biology)
+        folds = tuple(car.division_fold for car in who.car_classes(pair))
+        assert folds == tuple(0.25 if who.fails(part) else 1.0 for part in TOGETHER.values())
+        assert who.car_classes(alone)[0].division_fold == folds[0]
+        seen.add(folds)
+    assert len(seen) == 4
+
+
+def test_cells_of_a_donor_do_not_fail() -> None:
+    who = sample_patient(0, 1, Cohort(), with_car_t(failed_fraction=1.0))
+    assert who.fails(TANDEM)
+    assert not who.fails(TANDEM.model_copy(update={"donor": True}))
 
 
 def test_median_above_maximum() -> None:

@@ -39,6 +39,15 @@ def test_penalty_of_the_architecture(architecture: str) -> None:
         assert only.half_density_molecules[name] == pytest.approx(expected, rel=1e-12)
 
 
+def test_cells_with_two_cars_divide_as_their_geometric_mean() -> None:
+    slow = ANTIGENS | {"cd22": ANTIGENS["cd22"].model_copy(update={"car_division_fold": 0.49})}
+    folds = {
+        c.label: c.division_fold
+        for c in car_classes(product(architecture="cotransduced", transduced_fraction={"cd19": 0.5, "cd22": 0.5}), slow)
+    }
+    assert folds == pytest.approx({"CAR T CD19": 1.0, "CAR T CD22": 0.49, "CAR T CD19+CD22": 0.7})
+
+
 def test_tandem_costs_cd22_most() -> None:
     assert ANTIGENS["cd22"].tandem_fold > ANTIGENS["cd19"].tandem_fold >= 1
 

@@ -213,6 +213,24 @@ def test_severe_crs_follows_killing(products: dict[str, Product]) -> None:
     assert row(path)["crs_grade_3_or_higher"]
 
 
+def test_a_cd28_domain_lowers_the_threshold_of_crs(products: dict[str, Product]) -> None:
+    clinic = CLINIC.model_copy(update={"cd28_crs_fold": 0.25})
+    for name, severe in (("cd19_fmc63_28z", True), ("cd19_fmc63", False)):
+        path = make_path(products[name])
+        path.kills[7] = 0.3 * clinic.severe_crs_kills_per_day
+        assert row(path, clinic)["crs_grade_3_or_higher"] == severe
+
+
+def test_adults_die_sooner_after_relapse(products: dict[str, Product]) -> None:
+    """The same luck at twice the hazard: half of the time from relapse to death."""
+    clinic = CLINIC.model_copy(update={"death_after_relapse_per_day": 0.05, "adult_death_fold": 2.0})
+    days = []
+    for adult in (False, True):
+        patient = replace(sample_patient(0, 1, Cohort(), BIOLOGY), adult=adult)
+        days.append(row(make_path(products["tandem"], relapse={NORMAL: 2e11}, patient=patient), clinic)["day_death"])
+    assert days[0] - 100 == pytest.approx(2 * (days[1] - 100))
+
+
 def test_treatment_death_comes_first(products: dict[str, Product]) -> None:
     clinic = Clinic(treatment_death_fraction=1, treatment_death_last_day=60)
     r = row(make_path(products["tandem"], relapse={NORMAL: 2e11}, day=200), clinic)
