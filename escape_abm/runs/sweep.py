@@ -24,21 +24,20 @@ from escape_abm.inputs.settings import Settings
 from escape_abm.runs import terminal
 from escape_abm.runs.executors import open_workers
 from escape_abm.runs.fingerprint import NAME, Earlier, Index
+from escape_abm.runs.found import OVER
 from escape_abm.runs.jobs import Ask, Job, Outcome, Planned, do_job, do_jobs, leave_error, to_yaml
+from escape_abm.runs.joined import join
+from escape_abm.runs.provenance import PROVENANCE, RECORD, is_finished, read_provenance, read_record
 from escape_abm.runs.run_folder import (
     ERROR,
     LOCK,
-    PROVENANCE,
     StorageError,
     held,
-    read_provenance,
     storage,
     what_changed,
     write_text,
 )
-from escape_abm.runs.stored import OVER, join, read_record
 
-RECORD, JOBS = "sweep.yaml", "jobs.csv"
 PROBE_PATIENTS = 4
 
 
@@ -107,8 +106,8 @@ def plan(ask: Ask, folder: Path, jobs: list[Job]) -> list[Planned]:
 def _plan_by_hand(folder: Path, job: Job) -> Planned:
     """In a folder chosen by hand jobs are named by number; one by other code, or of another size, goes beside it."""
     place, beside, there = folder / str(job.number), folder / f"{job.number}_{job.identity.name}", Earlier()
-    if (place / PROVENANCE).exists():
-        name = read_provenance(place).get("identity", "")
+    if is_finished(place):
+        name = read_provenance(place)["identity"]
         if name != job.identity.name:
             size_apart = name.split("_")[1:] == job.identity.name.split("_")[1:]
             there = Earlier(same=place) if size_apart else Earlier(other=place)
@@ -117,14 +116,16 @@ def _plan_by_hand(folder: Path, job: Job) -> Planned:
 
 
 def _planned(job: Job, place: Path, there: Earlier) -> Planned:
-    if (place / PROVENANCE).exists():
+    if is_finished(place):
         return Planned(job, place, "done")
     if there.finished:
         return Planned(job, there.finished, "found")
     if (place / ERROR).exists():
         return Planned(job, place, "failed", "failed before", there.same)
     why = "new"
-    if place.exists():
+    if (place / PROVENANCE).exists():
+        why = "damaged since it was finished"
+    elif place.exists():
         why = "stopped before it was finished"
     elif there.same:
         why = f"finished with another number of patients, in {there.same}"
@@ -245,7 +246,7 @@ def _run(ask: Ask, folder: Path, todo: list[Planned]) -> Iterator[Outcome]:
             again: list[list[Planned]] = []
             for planned in batch:
                 number = planned.job.number
-                if (planned.folder / PROVENANCE).exists():
+                if is_finished(planned.folder):
                     yield Outcome(number, "done")
                 elif not tried[number]:
                     tried[number] += 1
@@ -272,7 +273,7 @@ def _finish(
     for p in planned:
         outcome = outcomes.get(p.job.number)
         status = outcome.status if outcome else p.status
-        if status == "missing" and (p.folder / PROVENANCE).exists():
+        if status == "missing" and is_finished(p.folder):
             status = "done"  # a job that is there twice
         error = outcome.error if outcome else ""
         if status == "failed" and not error:
