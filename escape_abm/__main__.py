@@ -13,9 +13,10 @@ python -m escape_abm published FILE ...        results for an own trial, from AD
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def check(path: Path) -> int:
         raise InputError(f"{path}: holds no run")
     faults = [f"{folder}: {line}" for folder in finished for line in damage(folder)]
     sweeps = sorted({p.parent for p in path.rglob(RECORD)} | {p.parent for p in path.rglob(JOBS) if _holds_runs(p)})
-    faults += [f"{sweep}: {line}" for sweep in sweeps for line in _sweep_faults(sweep)]
+    faults += [f"{sweep}: {line}" for sweep in sweeps for line in _sweep_faults(sweep, finished)]
     faults += [f"{folder}: was begun and is not finished" for folder in begun]
     for fault in faults:
         terminal.say(fault)
@@ -65,8 +66,8 @@ def _holds_runs(jobs: Path) -> bool:
     return any(jobs.parent.glob(f"*/{PROVENANCE}"))
 
 
-def _sweep_faults(sweep: Path) -> list[str]:
-    """What is wrong with the files of a sweep: its own, and the runs that it lists in other folders."""
+def _sweep_faults(sweep: Path, looked_at: Sequence[Path]) -> list[str]:
+    """What is wrong with the files of a sweep, and with the runs that it lists but those that were looked at."""
     try:
         files = read_record(sweep)["files"]
         if not files:
@@ -79,7 +80,10 @@ def _sweep_faults(sweep: Path) -> list[str]:
         jobs = read_jobs(sweep)
     except Damaged as error:
         return [str(error).removeprefix(f"{sweep}/")]
-    lost = [place for place in jobs["folder"][jobs["status"].isin(OVER)].unique() if not is_finished(sweep / place)]
+    seen = {Path(os.path.realpath(folder)) for folder in looked_at}
+    places = jobs["folder"][jobs["status"].isin(OVER)].unique()
+    elsewhere = [place for place in places if Path(os.path.realpath(sweep / place)) not in seen]
+    lost = [place for place in elsewhere if not is_finished(sweep / place)]
     return out + [
         f"{place}: this run of the sweep is not there, or is damaged. Put it there (was the sweep moved?), or give the "
         "sweep's command again"
@@ -128,11 +132,11 @@ def _again(folder: Path) -> list[str]:
     return faults
 
 
-def listed(runs: pd.DataFrame, parameters: Sequence[str], width: int = 120) -> str:
+def listed(runs: pd.DataFrame, parameters: Iterable[str], width: int = 120) -> str:
     """A line for each run: what it was, when it was made as its folder says, and what was asked of it."""
     shown = runs.reindex(columns=["run", "experiment", "date", "patients", "seconds"])
     shown["date"] = runs["folder"].str.extract(r"(\d{4}-\d{2}-\d{2})", expand=False).fillna("")
-    given = runs[["seed", *parameters]].astype(object)
+    given = runs[list(parameters)].astype(object)
     given = given.map(lambda v: f"{v:g}" if isinstance(v, float) else v).mask(given.isna())
     words = [" ".join(f"{k}={v}" for k, v in line.items() if pd.notna(v)) for line in given.to_dict("records")]
     lines = shown.to_string(index=False, na_rep="").splitlines()
@@ -159,7 +163,7 @@ def main(words: list[str] | None = None) -> int:
         if asked.verb == "verify":
             return verify(asked.path, asked.sample, asked.seed)
         found = load(asked.path)
-        terminal.say(listed(found.runs, found.parameters))
+        terminal.say(listed(found.runs, dict.fromkeys(["seed", *found.varied, *found.parameters])))
     except InputError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,7 @@ def find(path: Path) -> tuple[list[Found], list[str]]:
             first = found.setdefault((run.experiment, run.identity), run)
             if first is not run:
                 first.listings += run.listings
+                first.given = run.given | first.given
     for place in singles:
         try:
             run = of_folder(place)
@@ -139,11 +140,15 @@ def _listed(folder: Path, faults: list[str]) -> Iterator[Found]:
         if line["status"] not in OVER:
             continue
         place = Path(os.path.normpath(f"{os.path.abspath(folder)}/{line['folder']}"))
+        given = _given(w for w in str(line["overrides"]).split() if "=" in w or w.startswith("~"))
+        given |= {key: str(line[key]) for key in record["swept"] if key in line}
         try:
             run = of_folder(place)
+            run.given = given | run.given
         except Damaged as error:
             lost.append(str(error))
-            run = _as_listed(place, record, record["jobs"][at], {str(k): v for k, v in line.items()})
+            seed = int(given["seed"]) if "seed" in given else None
+            run = Found(place, record["experiment"], seed, int(line["patients"]), None, record["jobs"][at], given)
         run.listings = [(folder, int(line["job"]))]
         yield run
     if lost:
@@ -153,16 +158,7 @@ def _listed(folder: Path, faults: list[str]) -> Iterator[Found]:
         )
 
 
-def _as_listed(folder: Path, record: Mapping[str, Any], identity: str, line: Mapping[str, Any]) -> Found:
-    """A run, from what its sweep says of it."""
-    given = _given(str(line["overrides"]).split()) | {k: str(line[k]) for k in record["swept"] if k in line}
-    seed = given.get("seed")
-    return Found(
-        folder, record["experiment"], None if seed is None else int(seed), int(line["patients"]), None, identity, given
-    )
-
-
-def _given(words: Sequence[str]) -> dict[str, str]:
+def _given(words: Iterable[str]) -> dict[str, str]:
     """What is said of a run by its words: key to text."""
     pairs = (word.lstrip("+").partition("=") for word in words)
     return {
@@ -246,6 +242,7 @@ def _unsaid(runs: Sequence[Found], keys: Sequence[str]) -> list[str]:
     """Paths of settings that differ between runs for another reason than what was given."""
     told = [r for r in runs if r.settings is not None]
     flat = [dict(_leaves(r.settings, "")) for r in told]
+    whole = tuple(f"{key}." for key in keys if any(r.given.get(key, "").startswith("{") for r in told))
     groups = [key for key in keys if not any(key in leaves for leaves in flat)]
     chosen = [tuple(str(_value(r, key)) for key in groups) for r in told]
     out = []
@@ -255,7 +252,7 @@ def _unsaid(runs: Sequence[Found], keys: Sequence[str]) -> list[str]:
         by_choice: dict[tuple[str, ...], set[str]] = {}
         for choice, leaves in zip(chosen, flat, strict=True):
             by_choice.setdefault(choice, set()).add(str(leaves.get(path)))
-        if any(len(values) > 1 for values in by_choice.values()) and not any(path.startswith(f"{k}.") for k in keys):
+        if any(len(values) > 1 for values in by_choice.values()) and not path.startswith(whole):
             out.append(path)
     return out
 

@@ -110,7 +110,7 @@ class Runs:
         Raises:
             InputError: a name is no such column, there are not one or two, or the runs cannot be drawn together.
         """
-        axes = list(parameters) or [c for c in self._varied if not c.startswith(NO_AXES)]
+        axes = list(parameters) or [c for c in self.varied if not c.startswith(NO_AXES)]
         known = ["experiment", *self._versions, *self.parameters]
         for name in axes:
             if name not in known:
@@ -122,7 +122,7 @@ class Runs:
             )
         patients = self.patients()
         mine = self.runs[self.runs["run"].isin(patients["run"])]
-        others = [c for c in self._varied if c not in axes and not c.startswith(NO_AXES)]
+        others = [c for c in self.varied if c not in axes and not c.startswith(NO_AXES)]
         self._refuse_unlike(mine, axes, others)
         table = patients[["run", *needed_columns(patients.columns)]].drop(columns=axes, errors="ignore")
         settings = {run: _settings_of(Path(folder)) for run, folder in zip(mine["run"], mine["folder"], strict=True)}
@@ -247,7 +247,7 @@ class Runs:
         )
 
     @property
-    def _varied(self) -> list[str]:
+    def varied(self) -> list[str]:
         """Parameters with several values."""
         seed = ["seed"] if _several(self.runs["seed"]) else []
         return seed + [c for c in self.parameters if _several(self.runs[c])]
@@ -261,7 +261,7 @@ class Runs:
         return f"<p><b>{len(self.runs)} runs</b> in {self.path}</p>{head.to_html(index=False)}{rest}"
 
     def __repr__(self) -> str:
-        by = f", by {', '.join(self._varied)}" if self._varied else ""
+        by = f", by {', '.join(self.varied)}" if self.varied else ""
         return f"{len(self.runs)} run{'s' if len(self.runs) != 1 else ''} in {self.path}{by}"
 
 
