@@ -52,7 +52,7 @@ def check(path: Path) -> int:
     if not finished and not begun:
         raise InputError(f"{path}: holds no run")
     faults = [f"{folder}: {line}" for folder in finished for line in damage(folder)]
-    sweeps = sorted({p.parent for p in path.rglob(RECORD)} | {p.parent for p in path.rglob(JOBS) if _holds_runs(p)})
+    sweeps = sorted({p.parent for p in path.rglob(RECORD)} | {p.parent for p in path.rglob(JOBS) if _is_ours(p)})
     faults += [f"{sweep}: {line}" for sweep in sweeps for line in _sweep_faults(sweep, finished)]
     faults += [f"{folder}: was begun and is not finished" for folder in begun]
     for fault in faults:
@@ -61,9 +61,10 @@ def check(path: Path) -> int:
     return 1 if faults else 0
 
 
-def _holds_runs(jobs: Path) -> bool:
-    """Whether a list of jobs lies beside runs, as that of a sweep does."""
-    return any(jobs.parent.glob(f"*/{PROVENANCE}"))
+def _is_ours(jobs: Path) -> bool:
+    """Whether a list of jobs is that of a sweep, whose record may be lost."""
+    with jobs.open("rb") as file:
+        return file.readline().startswith(b"job,overrides,folder,status")
 
 
 def _sweep_faults(sweep: Path, looked_at: Sequence[Path]) -> list[str]:

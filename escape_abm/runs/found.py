@@ -19,6 +19,7 @@ import pandas as pd
 from escape_abm.runs.provenance import JOBS, PROVENANCE, RECORD, Damaged, fault, read_provenance, read_record
 
 OVER = ("done", "found")
+KEPT_FOUND = "found"  # folder of a sweep: provenance of the runs that it found in other folders
 NO_PARAMETERS = ("hydra", "workers", "pictures", "sweep", "executor")  # how runs are made, which moves no result
 UNSAID_OF = ("workers", "seed", "cohort.size", "trial.", "trajectories.")  # has a column already, or moves no patient
 
@@ -61,7 +62,7 @@ def find(path: Path) -> tuple[list[Found], list[str]]:
     found: dict[tuple[str, str], Found] = {}
     faults: list[str] = []
     singles = []
-    for place in _walk(path):
+    for place in _walk(path, faults):
         if not (place / RECORD).exists():
             singles.append(place)
             continue
@@ -86,24 +87,29 @@ def find(path: Path) -> tuple[list[Found], list[str]]:
     return list(found.values()), faults
 
 
-def _walk(path: Path) -> Iterator[Path]:
+def _walk(path: Path, faults: list[str]) -> Iterator[Path]:
     """Finished sweeps, and finished runs outside of them."""
     if (path / PROVENANCE).exists() or ((path / JOBS).exists() and (path / RECORD).exists()):
         yield path
         return
-    if path.is_dir():
-        for place in sorted(path.iterdir()):
-            if place.is_dir() and not place.name.startswith("."):
-                yield from _walk(place)
+    try:
+        below = sorted(place for place in path.iterdir() if place.is_dir() and not place.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        faults.append(f"{path}: {error.strerror}. What lies in it is left out")
+        return
+    for place in below:
+        yield from _walk(place, faults)
 
 
-def of_folder(folder: Path) -> Found:
-    """A run, from its own provenance.
+def of_folder(folder: Path, name: str = PROVENANCE) -> Found:
+    """A run, from its own provenance or a copy of it.
 
     Raises:
         Damaged: that cannot be read.
     """
-    said = read_provenance(folder)
+    said = read_provenance(folder, name)
     parts = said.get("parts") or {}
     return Found(
         Path(os.path.abspath(folder)), said["experiment"], said["seed"], said["settings"]["cohort"]["size"],
@@ -144,18 +150,29 @@ def _listed(folder: Path, faults: list[str]) -> Iterator[Found]:
         given |= {key: str(line[key]) for key in record["swept"] if key in line}
         try:
             run = of_folder(place)
-            run.given = given | run.given
         except Damaged as error:
             lost.append(str(error))
-            seed = int(given["seed"]) if "seed" in given else None
-            run = Found(place, record["experiment"], seed, int(line["patients"]), None, record["jobs"][at], given)
+            run = _as_kept(folder, place, record["jobs"][at], line, given)
+        run.given = given | run.given
         run.listings = [(folder, int(line["job"]))]
         yield run
     if lost:
         faults.append(
-            f"{folder}: {len(lost)} of its {len(jobs)} jobs are not whole, or not where {JOBS} says (was it moved?). "
-            f"What the tables of the sweep hold of them is used. The first: {lost[0]}"
+            f"{folder}: {len(lost)} of its {len(jobs)} jobs are not whole, or not where {JOBS} says (was it moved?): "
+            f"their own tables and courses are lacking, what the tables of the sweep hold is there. First: {lost[0]}"
         )
+
+
+def _as_kept(sweep: Path, folder: Path, identity: str, line: Mapping[Any, Any], given: dict[str, str]) -> Found:
+    """A run whose folder is not there or not whole, from what its sweep has kept of it."""
+    try:
+        run = of_folder(sweep / KEPT_FOUND, f"{folder.name}.json")
+        run.folder = folder
+    except Damaged:  # it was no run of another folder, or the sweep is of an older version
+        seed = int(given["seed"]) if "seed" in given else None
+        experiment = read_record(sweep)["experiment"]
+        run = Found(folder, experiment, seed, int(line["patients"]), None, identity, given)
+    return run
 
 
 def _given(words: Iterable[str]) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from escape_abm.inputs.settings import Settings
-from escape_abm.runs.found import OVER
+from escape_abm.runs.found import KEPT_FOUND, OVER
 from escape_abm.runs.notebook import Picture
-from escape_abm.runs.provenance import AGAIN, JOBS, Damaged, fault
+from escape_abm.runs.provenance import AGAIN, JOBS, PROVENANCE, Damaged, fault
 from escape_abm.runs.run_folder import digest, write_tables
 from escape_abm.runs.terminal import about
 
@@ -54,6 +56,10 @@ def join(folder: Path, lines: list[dict[str, Any]], settings: Sequence[Settings]
         if pictures and len(axes) in (1, 2):
             name = ("relapse_against", "relapse_map")[len(axes) - 1]
             figures[name] = relapse_picture(_of_jobs(patients, jobs, axes), axes, over, "job")
+    for line in lines:
+        if line["status"] == "found":  # so that a sweep that is moved still knows what its runs were
+            there = folder / line["folder"]
+            others[f"{KEPT_FOUND}/{there.name}.json"] = partial(shutil.copyfile, there / PROVENANCE)
     write_tables(folder, {JOBS: jobs}, figures, others)
     return {name: digest(folder / name) for name in (JOBS, *others)}
 

@@ -27,13 +27,13 @@ class Damaged(InputError):
     """A stored file is missing, was cut or changed, or is not ours."""
 
 
-def read_provenance(folder: Path) -> dict[str, Any]:
+def read_provenance(folder: Path, name: str = PROVENANCE) -> dict[str, Any]:
     """What a finished run says of itself.
 
     Raises:
         Damaged: it says nothing, or is not one of ours.
     """
-    place = folder / PROVENANCE
+    place = folder / name
     try:
         said = json.loads(place.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -28,8 +28,8 @@ from escape_abm import __version__
 from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.settings import Settings
 from escape_abm.runs.fingerprint import Identity, changed, library
-from escape_abm.runs.provenance import PROVENANCE, Damaged, is_finished, read_provenance
-from escape_abm.runs.terminal import progress
+from escape_abm.runs.provenance import AGAIN, PROVENANCE, Damaged, is_finished, read_provenance
+from escape_abm.runs.terminal import progress, warn
 from escape_abm.trials.virtual_trial import TrialResult, run_trial
 
 if TYPE_CHECKING:
@@ -121,7 +121,10 @@ class Run:
     def trial(self, what: str) -> TrialResult:
         """The tables of the virtual trial: read if the run is finished, otherwise computed from where it stopped."""
         if self.finished:
-            return TrialResult.read(self.folder)
+            return read_tables(self.folder)
+        if self.earlier is not None and (faults := damage(self.earlier)):
+            warn(f"{self.earlier}: {faults[0]}. No patients are taken from there")
+            self.earlier = None
         with self.progress(what, self.settings.cohort.size) as advance:
             return run_trial(self.settings, advance, self.kept, self.earlier)
 
@@ -263,6 +266,22 @@ def digest(place: Path) -> str:
     """SHA-256 of a file."""
     with place.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_tables(folder: Path) -> TrialResult:
+    """The tables of a finished run of virtual patients.
+
+    Raises:
+        Damaged: a file of it is missing or cannot be read.
+    """
+    try:
+        tables = TrialResult.read(folder)
+        if not all("arm" in table for table in (tables.patients, tables.summary, tables.contrasts)):
+            raise ValueError("a table without the column arm is none of ours")
+        return tables
+    except (OSError, ValueError) as error:  # of pyarrow too
+        said = "; ".join(damage(folder)) or str(error)
+        raise Damaged(f"{folder}: cannot be read: {said}. {AGAIN}") from None
 
 
 def damage(folder: Path) -> list[str]:

@@ -22,7 +22,7 @@ from escape_abm.runs.found import Found, find, runs_table
 from escape_abm.runs.joined import needed_columns, relapse_picture
 from escape_abm.runs.notebook import Picture, Result
 from escape_abm.runs.provenance import AGAIN, RECORD, Damaged, fault, read_provenance, read_record
-from escape_abm.trials.virtual_trial import TrialResult
+from escape_abm.runs.run_folder import damage, read_tables
 
 NO_AXES = ("seed", "cohort.size", "trajectories.")  # which patients, how many, and what is kept of them
 FILES = {"patients": "patients.parquet", "summary": "summary.csv", "trajectories": "trajectories.parquet"}
@@ -94,9 +94,9 @@ class Runs:
                 f"{which} Write result(N), with N of the column run of .runs: 0 to {self.runs['run'].max()}"
             )
         folder = Path(str(mine["folder"].iloc[0]))
-        if not (folder / "contrasts.csv").exists():
+        if "contrasts.csv" not in read_provenance(folder)["files"]:
             raise InputError(f"{folder}: this experiment ({mine['experiment'].iloc[0]}) leaves no tables of patients")
-        return Result(**vars(TrialResult.read(folder)), settings=_settings_of(folder))
+        return Result(**vars(read_tables(folder)), settings=self._settings(int(mine["run"].iloc[0])))
 
     def plot(self, *parameters: str) -> Picture:
         """Antigen-negative and antigen-positive relapse against one parameter, or as maps over two.
@@ -125,7 +125,7 @@ class Runs:
         others = [c for c in self.varied if c not in axes and not c.startswith(NO_AXES)]
         self._refuse_unlike(mine, axes, others)
         table = patients[["run", *needed_columns(patients.columns)]].drop(columns=axes, errors="ignore")
-        settings = {run: _settings_of(Path(folder)) for run, folder in zip(mine["run"], mine["folder"], strict=True)}
+        settings = {run: self._settings(run) for run in mine["run"]}
         return relapse_picture(table.merge(mine[["run", *axes]], on="run"), axes, settings, "run", others)
 
     def _refuse_unlike(self, runs: pd.DataFrame, axes: list[str], others: list[str]) -> None:
@@ -179,8 +179,23 @@ class Runs:
             answer = self._base.cursor().sql(sql)
             # Through the DataFrames of DuckDB whole numbers with gaps would become floats.
             return pd.DataFrame() if answer is None else _as_frame(answer.to_arrow_table())
-        except duckdb.Error as error:
-            raise InputError(f"{sql}: {error}. python -m escape_abm check {self.path} finds damaged files") from None
+        except (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException) as error:
+            raise InputError(f"{sql}: {error}") from None
+        except (duckdb.Error, OSError) as error:
+            raise InputError(f"{sql}: {error}.{self._damaged()}") from None
+
+    def _settings(self, run: int) -> Settings:
+        """With what a run was made."""
+        said = self._found[run].settings
+        if said is None:
+            folder = self._found[run].folder
+            raise Damaged(f"{folder}: with what this run was made is not known any more. {AGAIN}, or leave it out")
+        return Settings.model_validate(said)
+
+    def _damaged(self) -> str:
+        """The first files that are not what was written, for a message."""
+        said = [f"{run.folder}: {line}" for run in self._found.values() for line in damage(run.folder)]
+        return f" Damaged: {'; '.join(said[:3])}. {AGAIN}" if said else ""
 
     def _whole(self, table: str) -> pd.DataFrame:
         return self.query(f"SELECT * FROM {table}").sort_values("run", kind="stable", ignore_index=True)
@@ -207,7 +222,7 @@ class Runs:
             if listed:
                 joint.append((str(listed[0]), listed[1], run))
             elif (place := found.folder / name).exists():
-                if why := fault(place):
+                if why := _foreign(place):
                     terminal.warn(f"{place}: {why}; left out. {AGAIN}")
                 else:
                     single.append((str(place), run))
@@ -223,7 +238,7 @@ class Runs:
         place = sweep / name
         if name not in read_record(sweep)["files"]:
             return None
-        if why := fault(place):
+        if why := _foreign(place):
             terminal.warn(f"{place}: {why}. The jobs are read one by one; the command of the sweep makes it anew")
             return None
         return place
@@ -298,11 +313,6 @@ def _as_frame(table: pa.Table) -> pd.DataFrame:
     return pd.DataFrame(out).set_axis(table.column_names, axis=1)
 
 
-def _settings_of(folder: Path) -> Settings:
-    """With what a run was made."""
-    return Settings.model_validate(read_provenance(folder)["settings"])
-
-
 def _several(column: pd.Series[Any]) -> bool:
     return column.nunique(dropna=False) > 1
 
@@ -322,6 +332,16 @@ def _example(runs: pd.DataFrame, names: Sequence[str]) -> str:
         for c in names
     ]
     return f".where({' AND '.join(told[:3])!r})" if told else ".where(...)"
+
+
+def _foreign(place: Path) -> str:
+    """Why a table cannot be read, or is none of ours; "" if it can. What its pages hold is not looked at."""
+    if why := fault(place):
+        return why
+    try:
+        return "" if "arm" in _columns(place) else "is no table of a run: it has no column arm"
+    except (OSError, ValueError, StopIteration):  # of pyarrow too
+        return "was changed, and cannot be read"
 
 
 def _columns(place: Path) -> list[str]:

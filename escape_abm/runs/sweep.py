@@ -27,7 +27,7 @@ from escape_abm.runs.fingerprint import NAME, Earlier, Index
 from escape_abm.runs.found import OVER
 from escape_abm.runs.jobs import Ask, Job, Outcome, Planned, do_job, do_jobs, leave_error, to_yaml
 from escape_abm.runs.joined import join
-from escape_abm.runs.provenance import PROVENANCE, RECORD, is_finished, read_provenance, read_record
+from escape_abm.runs.provenance import PROVENANCE, RECORD, Damaged, is_finished, read_provenance, read_record
 from escape_abm.runs.run_folder import (
     ERROR,
     LOCK,
@@ -65,16 +65,12 @@ def in_recorded_order(folder: Path, jobs: list[Job]) -> list[Job]:
     Raises:
         InputError: the folder holds another sweep.
     """
-    if not (folder / RECORD).exists():
-        if any(folder.glob(f"*/{PROVENANCE}")) or (folder / PROVENANCE).exists():
-            raise InputError(f"{folder}: holds finished runs that are not of this sweep: choose another folder")
-        return jobs
-    names = read_record(folder)["jobs"]
+    names = _recorded(folder)
     mine = {job.identity.settings for job in jobs}
     if strangers := [n for n in names if n.split("_")[1] not in mine]:
         raise InputError(
-            f"hydra.sweep.dir={folder}: holds another sweep, with {len(strangers)} jobs that are not in this one. "
-            "Choose another folder, or delete it"
+            f"{folder}: holds another sweep, with {len(strangers)} jobs that are not in this one. "
+            "Choose another folder with hydra.sweep.dir, or delete it"
         )
     at = {name: i for i, name in reversed(list(enumerate(names)))}
     by_settings = {name.split("_")[1]: i for i, name in reversed(list(enumerate(names)))}
@@ -84,6 +80,21 @@ def in_recorded_order(folder: Path, jobs: list[Job]) -> list[Job]:
         return place
 
     return [job._replace(number=i) for i, job in enumerate(sorted(jobs, key=key))]
+
+
+def _recorded(folder: Path) -> list[str]:
+    """Identities of the jobs of a folder, in order: as its record says, else as its runs say.
+
+    Raises:
+        InputError: it is the folder of a run.
+    """
+    with contextlib.suppress(Damaged):
+        names: list[str] = read_record(folder)["jobs"]
+        return names
+    if (folder / PROVENANCE).exists():
+        raise InputError(f"{folder}: holds a finished run: choose another folder with hydra.sweep.dir")
+    runs = sorted(folder.glob(f"*/{PROVENANCE}"), key=lambda p: (len(p.parent.name), p.parent.name))
+    return [read_provenance(place.parent)["identity"] for place in runs if is_finished(place.parent)]
 
 
 def plan(ask: Ask, folder: Path, jobs: list[Job]) -> list[Planned]:
