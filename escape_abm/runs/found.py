@@ -67,7 +67,7 @@ def find(path: Path) -> tuple[list[Found], list[str]]:
             singles.append(place)
             continue
         try:
-            listed = list(_listed(place, faults))
+            listed = _listed(place, faults)
         except Damaged as error:  # its runs are there all the same
             faults.append(f"{error}. Until then its runs are read one by one")
             singles += sorted(p.parent for p in place.glob(f"*/{PROVENANCE}"))
@@ -138,10 +138,11 @@ def read_jobs(folder: Path) -> pd.DataFrame:
     return jobs
 
 
-def _listed(folder: Path, faults: list[str]) -> Iterator[Found]:
+def _listed(folder: Path, faults: list[str]) -> list[Found]:
     """The runs that a sweep lists, one for each job that is over."""
     record, jobs = read_record(folder), read_jobs(folder)
-    lost = []
+    lost: list[str] = []
+    out: list[Found] = []
     for at, line in enumerate(jobs.to_dict("records")):
         if line["status"] not in OVER:
             continue
@@ -155,12 +156,17 @@ def _listed(folder: Path, faults: list[str]) -> Iterator[Found]:
             run = _as_kept(folder, place, record["jobs"][at], line, given)
         run.given = given | run.given
         run.listings = [(folder, int(line["job"]))]
-        yield run
+        out.append(run)
+    seeds = {run.seed for run in out if run.seed is not None}
+    for run in out:
+        if run.seed is None and len(seeds) == 1:  # not swept, so that of the others
+            run.seed = min(seeds)
     if lost:
         faults.append(
             f"{folder}: {len(lost)} of its {len(jobs)} jobs are not whole, or not where {JOBS} says (was it moved?): "
             f"their own tables and courses are lacking, what the tables of the sweep hold is there. First: {lost[0]}"
         )
+    return out
 
 
 def _as_kept(sweep: Path, folder: Path, identity: str, line: Mapping[Any, Any], given: dict[str, str]) -> Found:

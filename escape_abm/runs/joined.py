@@ -97,7 +97,7 @@ def _lines_of(place: Path, like: list[str]) -> list[str]:
     if why := fault(place):
         raise Damaged(f"{place}: {why}. {AGAIN}")
     lines = place.read_text(encoding="utf-8", errors="replace").splitlines()
-    if like and lines[0] != like[0]:
+    if lines[0] != (like or lines)[0] or "arm" not in lines[0].split(","):
         raise Damaged(f"{place}: its columns are not those of the other jobs. {AGAIN}")
     return lines
 
@@ -110,6 +110,8 @@ def _rows_of(place: Path, like: pa.Table | None) -> pa.Table | None:
         raise Damaged(f"{place}: {why}. {AGAIN}")
     try:
         table = pq.read_table(place, use_threads=False)
+        if "arm" not in table.column_names:
+            raise pa.ArrowInvalid("it has no column arm")
         if like is not None:
             pa.unify_schemas([like.schema, table.schema])
     except (OSError, pa.ArrowException) as error:

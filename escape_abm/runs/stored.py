@@ -21,7 +21,7 @@ from escape_abm.runs import terminal
 from escape_abm.runs.found import Found, find, runs_table
 from escape_abm.runs.joined import needed_columns, relapse_picture
 from escape_abm.runs.notebook import Picture, Result
-from escape_abm.runs.provenance import AGAIN, RECORD, Damaged, fault, read_provenance, read_record
+from escape_abm.runs.provenance import AGAIN, PROVENANCE, RECORD, Damaged, fault, read_provenance, read_record
 from escape_abm.runs.run_folder import damage, read_tables
 
 NO_AXES = ("seed", "cohort.size", "trajectories.")  # which patients, how many, and what is kept of them
@@ -188,8 +188,8 @@ class Runs:
         """With what a run was made."""
         said = self._found[run].settings
         if said is None:
-            folder = self._found[run].folder
-            raise Damaged(f"{folder}: with what this run was made is not known any more. {AGAIN}, or leave it out")
+            place = self._found[run].folder / PROVENANCE
+            raise Damaged(f"{place}: with what run {run} was made is not known without it. {AGAIN}, or leave it out")
         return Settings.model_validate(said)
 
     def _damaged(self) -> str:
