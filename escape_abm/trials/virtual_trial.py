@@ -94,7 +94,7 @@ def run_patient(index: int, settings: Settings) -> tuple[list[dict[str, Any]], l
     for path in treat(index, settings):
         rows.append(row_of(path, settings))
         if index < settings.trajectories.patients:
-            courses.append(course(path, settings.trajectories.every_days))
+            courses.append(course(path.until(rows[-1]["day_death"]), settings.trajectories.every_days))
     return rows, courses
 
 

@@ -22,6 +22,7 @@ from escape_abm.interface.composition import compose
 from escape_abm.law.states import State, alphabet_of
 from escape_abm.patient.course import simulate
 from escape_abm.patient.endpoints import MECHANISMS, RELAPSE_KINDS
+from escape_abm.runs import notebook
 from escape_abm.trials.estimates import AT_ASSESSMENT, causes_of_failure, contrast, months_of, summarise
 from escape_abm.trials.survival import paired_difference
 from escape_abm.trials.virtual_trial import TrialResult, run_trial
@@ -186,6 +187,41 @@ def test_trajectories(result: TrialResult) -> None:
     wide = t.pivot(index=["patient", "arm", "day"], columns="group", values="cells").fillna(0)
     phenotypes = [g for g in wide if g.startswith("CD19") or g == "lineage switch"]
     assert (wide[phenotypes].sum(axis=1) == wide["leukaemia"]).all()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["clinic.treatment_death_fraction=1", "clinic.treatment_death_last_day=60"],
+        ["engine.stop_at_failure=false", "clinic.death_after_relapse_per_day=0.1", "product=cd19_fmc63"],
+        [
+            "regimen.transplant.fraction=1",
+            "regimen.transplant.death_fraction=1",
+            "regimen.transplant.death_last_day=30",
+        ],
+    ],
+)
+def test_courses_end_with_the_patient(words: list[str]) -> None:
+    """In the stored table, at the prompt and in its picture, whatever the patient died of."""
+    base = ["trial=none", "biology=starting_fit", "clinic=standard", "comparators=none", "workers=1"]
+    settings = compose([*base, "cohort.size=6", "trajectories.patients=6", "trajectories.every_days=7", *words])
+    result = notebook.run_trial(settings)
+    fates = result.patients.set_index("patient")
+    last = result.trajectories.groupby("patient")["day"].max()
+    of_treatment = fates["cause_of_death"].eq("treatment") | (not settings.engine.stop_at_failure)
+    died = fates.index[fates["day_death"].notna() & of_treatment]  # others: courses end with failure, before it
+    assert len(died) >= 2
+    shown = result.plot.courses().table.groupby("patient")["day"].max()
+    for i in died:
+        assert last[i] == math.floor(fates["day_death"][i])
+        assert shown.get(i, last[i]) == last[i]
+    alive = fates.index.difference(died)
+    assert (last[alive] >= fates["day_watched"][alive]).all()
+    assert not (last > fates["day_last"]).any()
+    one = notebook.VirtualPatient(settings, int(died[0]))
+    assert one.courses["day"].max() == one.plot().table["day"].max() == last[died[0]]
+    assert one.trajectories[settings.product.name].day[-1] == last[died[0]]
+    assert one.fates["day_death"].tolist() == [fates["day_death"][died[0]]]
 
 
 # ------------------------------------------------------------------------------------------- routes, one by one
