@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from escape_abm.runs.provenance import JOBS, PROVENANCE, RECORD, Damaged, fault, read_provenance, read_record
+from escape_abm.runs.provenance import AGAIN, JOBS, PROVENANCE, RECORD, Damaged, fault, read_provenance, read_record
 
 OVER = ("done", "found")
 KEPT_FOUND = "found"  # folder of a sweep: provenance of the runs that it found in other folders
@@ -59,6 +59,7 @@ class Found:
 
 def find(path: Path) -> tuple[list[Found], list[str]]:
     """Every finished run below a folder, those of sweeps first, and what had to be left out or is not whole."""
+    path = Path(os.path.abspath(path))  # tables are read later, from wherever the reader is then
     found: dict[tuple[str, str], Found] = {}
     faults: list[str] = []
     singles = []
@@ -110,12 +111,15 @@ def of_folder(folder: Path, name: str = PROVENANCE) -> Found:
         Damaged: that cannot be read.
     """
     said = read_provenance(folder, name)
-    parts = said.get("parts") or {}
-    return Found(
-        Path(os.path.abspath(folder)), said["experiment"], said["seed"], said["settings"]["cohort"]["size"],
-        said.get("wall_seconds"), said["identity"], _given(said.get("overrides") or []), said["settings"],
-        {**parts.get("libraries", {}), "python": parts.get("python", "")},
-    )  # fmt: skip
+    try:
+        parts, size = said.get("parts") or {}, int(said["settings"]["cohort"]["size"])
+        return Found(
+            Path(os.path.abspath(folder)), said["experiment"], said["seed"], size, said.get("wall_seconds"),
+            said["identity"], _given(said.get("overrides") or []), said["settings"],
+            {**parts.get("libraries", {}), "python": parts.get("python", "")},
+        )  # fmt: skip
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise Damaged(f"{folder / name}: is not what a run of ours writes. {AGAIN}") from None
 
 
 def read_jobs(folder: Path) -> pd.DataFrame:
@@ -132,7 +136,8 @@ def read_jobs(folder: Path) -> pd.DataFrame:
     except (ValueError, OSError):
         raise Damaged(f"{place}: cannot be read. {again}") from None
     wanted = ("job", "overrides", "folder", "status", "patients", "seconds")
-    if (lacks := [c for c in wanted if c not in jobs]) or len(jobs) != len(read_record(folder)["jobs"]):
+    lacks = [c for c in wanted if c not in jobs]
+    if lacks or jobs["job"].tolist() != list(range(len(read_record(folder)["jobs"]))) or jobs["patients"].isna().any():
         what = f"it has no {', '.join(lacks)}" if lacks else "it has other jobs"
         raise Damaged(f"{place}: is not the list of this sweep: {what}. {again}")
     return jobs

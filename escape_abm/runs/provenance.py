@@ -36,7 +36,7 @@ def read_provenance(folder: Path, name: str = PROVENANCE) -> dict[str, Any]:
     place = folder / name
     try:
         said = json.loads(place.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Damaged(f"{place}: {_why(place, error)}. {AGAIN}") from None
     return _checked(place, said, SAYS, AGAIN)
 

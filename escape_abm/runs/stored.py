@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from escape_abm.inputs.checks import InputError, suggest
+from escape_abm.inputs.checks import InputError, check, suggest
 from escape_abm.inputs.settings import Settings
 from escape_abm.runs import terminal
 from escape_abm.runs.found import Found, find, runs_table
@@ -122,6 +122,7 @@ class Runs:
             )
         patients = self.patients()
         mine = self.runs[self.runs["run"].isin(patients["run"])]
+        mine = mine if "cohort.size" in axes else self._longest(mine)
         others = [c for c in self.varied if c not in axes and not c.startswith(NO_AXES)]
         self._refuse_unlike(mine, axes, others)
         table = patients[["run", *needed_columns(patients.columns)]].drop(columns=axes, errors="ignore")
@@ -160,6 +161,12 @@ class Runs:
                     f"was run with the same of them. Choose runs that are alike: {_example(runs, others)}"
                 )
 
+    def _longest(self, runs: pd.DataFrame) -> pd.DataFrame:
+        """Of runs that differ in the number of patients only the longest: it begins with those of the others."""
+        but_size = pd.Series([self._found[run].identity.partition("_")[2] for run in runs["run"]], index=runs.index)
+        longest = runs.groupby([runs["experiment"], but_size], sort=False)["patients"].idxmax()
+        return runs.loc[longest.sort_values()]
+
     def _one_sweep(self, runs: pd.DataFrame) -> bool:
         """Whether one sweep asked for all of these runs: then its design is meant."""
         mine = self.listings[self.listings["run"].isin(runs["run"])]
@@ -190,7 +197,10 @@ class Runs:
         if said is None:
             place = self._found[run].folder / PROVENANCE
             raise Damaged(f"{place}: with what run {run} was made is not known without it. {AGAIN}, or leave it out")
-        return Settings.model_validate(said)
+        try:
+            return check(Settings, said)
+        except InputError as error:
+            raise Damaged(f"{self._found[run].folder / PROVENANCE}: of another version, or changed: {error}") from None
 
     def _damaged(self) -> str:
         """The first files that are not what was written, for a message."""

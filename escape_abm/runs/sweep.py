@@ -89,8 +89,9 @@ def _recorded(folder: Path) -> list[str]:
         InputError: it is the folder of a run.
     """
     with contextlib.suppress(Damaged):
-        names: list[str] = read_record(folder)["jobs"]
-        return names
+        names = [str(name) for name in read_record(folder)["jobs"]]
+        if all(NAME.search(f"_{name}") for name in names):
+            return names
     if (folder / PROVENANCE).exists():
         raise InputError(f"{folder}: holds a finished run: choose another folder with hydra.sweep.dir")
     runs = sorted(folder.glob(f"*/{PROVENANCE}"), key=lambda p: (len(p.parent.name), p.parent.name))

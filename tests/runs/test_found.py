@@ -140,6 +140,16 @@ def test_sweeps_of_different_keys_are_no_map(inside: Any) -> None:
         escape_abm.load("outputs").plot()
 
 
+def test_a_longer_run_takes_the_place_of_a_shorter_in_pictures(inside: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert inside("-m", f"{HILL}=1,2", "cohort.size=6") == 0
+    alone = escape_abm.load("outputs").plot().table
+    assert inside("-m", f"{HILL}=1,2", "cohort.size=3") == 0
+    runs = escape_abm.load("outputs")
+    assert runs.runs["patients"].tolist() == [6, 6, 3, 3]
+    monkeypatch.chdir("/")  # where tables are read from is settled when they are loaded
+    pd.testing.assert_frame_equal(runs.plot().table, alone)
+
+
 def test_a_job_given_twice_is_computed_and_counted_once(inside: Any, tmp_path: Path) -> None:
     assert inside("-m", "seed=1,1,2", f"{HILL}=1,1.0") == 0
     sweep = the_sweep(tmp_path)

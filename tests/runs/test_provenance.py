@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -98,7 +99,7 @@ def test_a_damaged_file_of_a_run(
     assert all(name in text and "give the command of the run again" in text for text in out), out
     told = capsys.readouterr().err
     if name != "contrasts.csv" and damage is not garbled:
-        assert f"{single.relative_to(Path.cwd())}/{name}: " in told or f"{single}/{name}: " in told  # left out
+        assert f"{single}/{name}: " in told  # left out
         assert "Delete its folder, and give the command of the run again" in told
         left = escape_abm.load(single.parent)
         assert set((left.summary() if name == "summary.csv" else left.patients())["seed"]) == {1}
@@ -106,6 +107,29 @@ def test_a_damaged_file_of_a_run(
     said = capsys.readouterr().out
     assert said.count(f"{name} ") + said.count(f"{name}: ") == 2
     assert "2 faults" in said
+
+
+def test_what_only_looks_like_ours(stored: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """The right keys with the wrong content, a folder in place of a file, and a list with other numbers."""
+    (first,), (second,) = stored[0].glob("0_*"), stored[0].glob("1_*")
+    about = json.loads((first / "provenance.json").read_text())
+    (first / "provenance.json").write_text(json.dumps(about | {"settings": {}}))
+    (second / "provenance.json").unlink()
+    (second / "provenance.json").mkdir()
+    about = json.loads((stored[1] / "provenance.json").read_text())
+    about["settings"]["clinic"] = {"of": "an older version"}
+    (stored[1] / "provenance.json").write_text(json.dumps(about))
+    runs = escape_abm.load("outputs")
+    assert len(runs.patients()) == 6
+    with pytest.raises(InputError, match=r"provenance.json: of another version, or changed: .*clinic"):
+        runs.result(2)
+    jobs = stored[0] / "jobs.csv"
+    jobs.write_text(jobs.read_text().replace("\n1,", "\n8,"))
+    assert len(escape_abm.load("outputs")) == 1
+    told = capsys.readouterr().err
+    for words in ("is not what a run of ours writes", "Is a directory", "jobs.csv: is not the list of this sweep"):
+        assert words in told
+    assert tool(["check", "outputs"]) == 1
 
 
 def test_damaged_runs_are_not_verified(stored: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
