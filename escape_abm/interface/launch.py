@@ -195,7 +195,7 @@ def _hand_over(
 
     @functools.wraps(task)
     def job(composed: DictConfig) -> None:
-        from escape_abm.runs.run_folder import Run, StorageError, stopped
+        from escape_abm.runs.run_folder import Run, stopped
 
         place = Path(HydraConfig.get().runtime.output_dir)
         given = list(HydraConfig.get().overrides.task)
@@ -203,7 +203,7 @@ def _hand_over(
         identity = identify(experiment, settings)
         try:
             task(settings, Run(settings, place, identity, overrides=given, earlier=earlier, pictures=pictures))
-        except StorageError as error:
+        except InputError as error:
             raise SystemExit(str(error)) from None
         except KeyboardInterrupt:
             stopped(place, identity)

@@ -78,7 +78,7 @@ def refusals() -> list[str]:
     for table in (runs.patients, runs.summary, runs.trajectories):
         attempt(table)
     for run in runs.runs["run"]:
-        attempt(partial(lambda number: runs.result(number).plot.relapse(), int(run)))
+        attempt(partial(runs.result, int(run)))
     attempt(lambda: runs.where("seed = 1").plot(HILL))
     assert tool(["list", "outputs"]) == 0
     return out

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from scipy import stats
 
 from escape_abm.inputs.biology import route_names
+from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.clinic import Clinic
 from escape_abm.inputs.cohort import Patient
 from escape_abm.inputs.products import Product
@@ -23,6 +27,7 @@ from escape_abm.law.states import State, alphabet_of
 from escape_abm.patient.course import simulate
 from escape_abm.patient.endpoints import MECHANISMS, RELAPSE_KINDS
 from escape_abm.runs import notebook
+from escape_abm.trials import checkpoints, virtual_trial
 from escape_abm.trials.estimates import AT_ASSESSMENT, causes_of_failure, contrast, months_of, summarise
 from escape_abm.trials.survival import paired_difference
 from escape_abm.trials.virtual_trial import TrialResult, run_trial
@@ -49,6 +54,31 @@ ENDPOINTS = {
 @pytest.fixture(scope="module")
 def result() -> TrialResult:
     return run_trial(compose(["cohort.size=24", "workers=2", "trajectories.patients=3"]))
+
+
+@pytest.mark.parametrize("error", [TerminatedWorkerError("killed. {SIGKILL(-9)}"), MemoryError()])
+def test_a_lost_worker_is_replaced_once(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No byte differs after one loss; after two, what is done is kept and the way out is said."""
+    settings = compose(["trial=none", "comparators=none", "cohort.size=5", "workers=1", "trajectories.patients=2"])
+    straight, plain = run_trial(settings), virtual_trial._compute
+    losses: list[int] = []
+
+    def breaks(indices: list[int], settings: Settings) -> Iterator[Any]:
+        for i in indices:
+            if i == 3 and len(losses) < most:
+                losses.append(i)
+                raise error
+            yield from plain([i], settings)
+
+    monkeypatch.setattr(virtual_trial, "_compute", breaks)
+    most = 1
+    again = run_trial(settings)
+    for name, table in straight.files().items():
+        pd.testing.assert_frame_equal(again.files()[name], table)
+    most = 3
+    with pytest.raises(InputError, match=r"lost twice.*(SIGKILL|MemoryError).*2 patients are still.*fewer workers"):
+        run_trial(settings, keep=tmp_path)
+    assert sorted(checkpoints.saved(tmp_path)) == [0, 1, 2]
 
 
 def test_workers_and_size_change_nothing(result: TrialResult) -> None:
