@@ -24,7 +24,8 @@ from escape_abm.runs.notebook import Picture, Result
 from escape_abm.runs.provenance import AGAIN, PROVENANCE, RECORD, Damaged, fault, read_provenance, read_record
 from escape_abm.runs.run_folder import damage, read_tables
 
-NO_AXES = ("seed", "cohort.size", "trajectories.")  # which patients, how many, and what is kept of them
+NO_AXES = ("seed", "cohort.size", "trajectories.", "comparators", "~comparators", "product@comparators")
+"""Parameters that no outcome under the product depends on: which patients, how many, what is kept, what lies beside."""
 FILES = {"patients": "patients.parquet", "summary": "summary.csv", "trajectories": "trajectories.parquet"}
 FAULTS_SHOWN = 5
 
@@ -124,21 +125,26 @@ class Runs:
         mine = self.runs[self.runs["run"].isin(patients["run"])]
         mine = mine if "cohort.size" in axes else self._longest(mine)
         others = [c for c in self.varied if c not in axes and not c.startswith(NO_AXES)]
+        self._refuse_versions(mine, axes)
         self._refuse_unlike(mine, axes, others)
         table = patients[["run", *needed_columns(patients.columns)]].drop(columns=axes, errors="ignore")
         settings = {run: self._settings(run) for run in mine["run"]}
         return relapse_picture(table.merge(mine[["run", *axes]], on="run"), axes, settings, "run", others)
 
-    def _refuse_unlike(self, runs: pd.DataFrame, axes: list[str], others: list[str]) -> None:
-        """Refuse to draw as one what differs in more than is drawn."""
+    def _refuse_versions(self, runs: pd.DataFrame, axes: list[str]) -> None:
+        """Refuse to draw as one what different code, libraries or experiments made."""
         if runs.empty:
             raise InputError(f"{self.path}: these runs leave no tables of patients")
         for name in ("experiment", *self._versions):
-            if name not in axes and _several(runs[name]):
+            alike = runs["experiment"] if "experiment" in axes else runs["run"] * 0  # the script is part of the code
+            if name not in axes and runs.groupby(alike)[name].nunique(dropna=False).max() > 1:
                 raise InputError(
                     f"these runs differ in {name}: {_values(runs[name])}. Draw those of one, {_example(runs, [name])}, "
                     f"or tell them apart: .plot({', '.join(map(repr, [name, *axes][:2]))})"
                 )
+
+    def _refuse_unlike(self, runs: pd.DataFrame, axes: list[str], others: list[str]) -> None:
+        """Refuse to draw as one what differs in more parameters than are drawn."""
         for name in axes:
             if runs[name].isna().any():
                 raise InputError(

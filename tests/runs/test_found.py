@@ -85,6 +85,17 @@ def test_versions_of_code_stand_apart(inside: Any) -> None:
     assert len(runs.plot("code", HILL).table) == 8
 
 
+def test_experiments_stand_apart(inside: Any, tmp_path: Path) -> None:
+    """One script in two files makes two experiments, whose code differs too."""
+    assert inside("-m", f"{HILL}=1,2") == 0
+    place = next(tmp_path.glob("outputs/troubled/*/*_sweep_*/0_*")) / "provenance.json"
+    place.write_text(place.read_text().replace('"experiment": "troubled"', '"experiment": "other"'))
+    runs = escape_abm.load("outputs")
+    with pytest.raises(InputError, match=r"differ in experiment: other, troubled.*\.plot\('experiment'"):
+        runs.plot(HILL)
+    assert len(runs.plot("experiment", HILL).table) == 4
+
+
 def test_a_library_that_differs_is_a_column(inside: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from escape_abm.runs import fingerprint
 
