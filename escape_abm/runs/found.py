@@ -90,10 +90,10 @@ def find(path: Path) -> tuple[list[Found], list[str]]:
 
 def _walk(path: Path, faults: list[str]) -> Iterator[Path]:
     """Finished sweeps, and finished runs outside of them."""
-    if (path / PROVENANCE).exists() or ((path / JOBS).exists() and (path / RECORD).exists()):
-        yield path
-        return
     try:
+        if (path / PROVENANCE).exists() or ((path / JOBS).exists() and (path / RECORD).exists()):
+            yield path
+            return
         below = sorted(place for place in path.iterdir() if place.is_dir() and not place.name.startswith("."))
     except (FileNotFoundError, NotADirectoryError):
         return
@@ -253,11 +253,13 @@ def _value(run: Found, key: str) -> Any:
         return json.dumps(there)
     if there is None or isinstance(there, dict):  # a choice of a group, or a run that only its sweep tells of
         name = there.get("name") if isinstance(there, dict) else None
-        return _as_number(run.given[key]) if key in run.given else name
+        return _as_value(run.given[key]) if key in run.given else name
     return there
 
 
-def _as_number(text: str) -> Any:
+def _as_value(text: str) -> Any:
+    if text in ("null", "None"):
+        return None
     for kind in (int, float):
         try:
             return kind(text)

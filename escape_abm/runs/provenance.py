@@ -57,11 +57,11 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 def is_finished(folder: Path) -> bool:
     """Whether a folder holds a finished run: its `provenance.json` is whole, and no table that it names is cut."""
-    if not (folder / PROVENANCE).is_file():
-        return False
     try:
+        if not (folder / PROVENANCE).exists():
+            return False
         files = read_provenance(folder)["files"]
-    except Damaged:
+    except (Damaged, OSError):
         return False
     tables = (folder / name for name in files if name.endswith((".csv", ".parquet")) and "/" not in name)
     return not any(map(fault, tables))

@@ -124,11 +124,12 @@ def test_settings_that_differ_unsaid_are_a_column(inside: Any, tmp_path: Path) -
 def test_whole_numbers_stay_whole(inside: Any) -> None:
     assert inside("-m", f"{HILL}=1,2") == 0
     assert inside("-m", f"seed={LAST - 1},{LAST}") == 0
-    assert inside("trajectories.every_days=7") == 0
+    assert inside("trajectories.every_days=7", "engine.sample_cells=null") == 0
     runs = escape_abm.load("outputs")
     assert runs.runs["seed"].tolist() == [1, 1, LAST - 1, LAST, 1]
     assert runs.runs["seed"].dtype == "int64"
     assert runs.runs["trajectories.every_days"].dtype == "int64"
+    assert runs.runs["engine.sample_cells"].isna().all()
     for table in (runs.patients(), runs.summary(), runs.trajectories()):
         assert {LAST - 1, LAST} <= set(table["seed"])
         assert table["seed"].dtype == "int64"
