@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,13 +153,15 @@ def _listed(folder: Path, faults: list[str]) -> list[Found]:
         if line["status"] not in OVER:
             continue
         place = Path(os.path.normpath(f"{os.path.abspath(folder)}/{line['folder']}"))
-        given = _given(w for w in str(line["overrides"]).split() if "=" in w or w.startswith("~"))
+        given = _given(w for w in _words(str(line["overrides"])) if "=" in w or w.startswith("~"))
         given |= {key: str(line[key]) for key in record["swept"] if key in line}
         try:
             run = of_folder(place)
         except Damaged as error:
             lost.append(str(error))
-            run = _as_kept(folder, place, record["jobs"][at], line, given)
+            size, name = int(line["patients"]), record["jobs"][at]
+            run = _kept(folder, place) or Found(place, record["experiment"], None, size, None, name, given)
+            run.seed = int(given["seed"]) if run.seed is None and "seed" in given else run.seed
         run.given = given | run.given
         run.listings = [(folder, int(line["job"]))]
         out.append(run)
@@ -174,16 +177,25 @@ def _listed(folder: Path, faults: list[str]) -> list[Found]:
     return out
 
 
-def _as_kept(sweep: Path, folder: Path, identity: str, line: Mapping[Any, Any], given: dict[str, str]) -> Found:
-    """A run whose folder is not there or not whole, from what its sweep has kept of it."""
+def _kept(sweep: Path, folder: Path) -> Found | None:
+    """A run whose folder is not there, from the copy of its provenance that its sweep has kept.
+
+    There is none if the run was none of another folder, or if the sweep is of an older version.
+    """
     try:
         run = of_folder(sweep / KEPT_FOUND, f"{folder.name}.json")
-        run.folder = folder
-    except Damaged:  # it was no run of another folder, or the sweep is of an older version
-        seed = int(given["seed"]) if "seed" in given else None
-        experiment = read_record(sweep)["experiment"]
-        run = Found(folder, experiment, seed, int(line["patients"]), None, identity, given)
+    except Damaged:
+        return None
+    run.folder = folder
     return run
+
+
+def _words(line: str) -> list[str]:
+    """Overrides as `jobs.csv` has them, apart."""
+    try:
+        return shlex.split(line)
+    except ValueError:  # of an older version, which did not quote
+        return line.split()
 
 
 def _given(words: Iterable[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import queue
+import shlex
 import shutil
 import tempfile
 from collections import Counter
@@ -293,7 +294,7 @@ def _finish(
         lines.append(
             {
                 "job": p.job.number,
-                "overrides": " ".join(p.job.overrides),
+                "overrides": shlex.join(p.job.overrides),
                 "folder": Path(os.path.relpath(p.folder, folder)).as_posix(),
                 "status": status,
                 "patients": p.job.settings.cohort.size,

@@ -68,6 +68,13 @@ def test_a_run_has_what_every_list_says_of_it(inside: Any) -> None:
     assert len(runs.plot("cohort").table) == 4
 
 
+def test_words_with_spaces_are_one_parameter(inside: Any) -> None:
+    assert inside("-m", "seed=1,2", 'product.label="of a = b, c"') == 0
+    runs = escape_abm.load("outputs")
+    assert set(runs.parameters) == {"comparators", "trial", "cohort.size", "trajectories.patients", "product.label"}
+    assert set(runs.patients()["product.label"]) == {"of a = b, c"}
+
+
 def test_versions_of_code_stand_apart(inside: Any) -> None:
     """A run by other code, or under another library, is a run of its own, and is not drawn with the first."""
     assert inside("-m", f"{HILL}=1,2") == 0
