@@ -13,8 +13,10 @@ python -m escape_abm published FILE ...        results for an own trial, from AD
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,11 @@ from escape_abm.inputs.checks import check as check_section
 from escape_abm.inputs.settings import Settings
 from escape_abm.runs import terminal
 from escape_abm.runs.fingerprint import Experiment, identify
+from escape_abm.runs.found import OVER, read_jobs
 from escape_abm.runs.jobs import load_task
-from escape_abm.runs.run_folder import PARTIAL, PROVENANCE, Run, damage, digest, read_provenance, what_changed
-from escape_abm.runs.stored import RUN_COLUMNS, load, read_record
+from escape_abm.runs.provenance import JOBS, PROVENANCE, RECORD, Damaged, is_finished, read_provenance, read_record
+from escape_abm.runs.run_folder import PARTIAL, Run, damage, digest, what_changed
+from escape_abm.runs.stored import load
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "experiments"
 
@@ -48,19 +52,44 @@ def check(path: Path) -> int:
     if not finished and not begun:
         raise InputError(f"{path}: holds no run")
     faults = [f"{folder}: {line}" for folder in finished for line in damage(folder)]
-    sweeps = sorted({p.parent for p in path.rglob("sweep.yaml")})
-    for sweep in sweeps:
-        files = read_record(sweep)["files"]
-        if not files:
-            faults.append(f"{sweep}: the sweep is not finished; its command goes on with it")
-        for name, was in files.items():
-            if not (sweep / name).is_file() or digest(sweep / name) != was:
-                faults.append(f"{sweep}: {name} is missing or not what was written; the sweep's command makes it anew")
+    sweeps = sorted({p.parent for p in path.rglob(RECORD)} | {p.parent for p in path.rglob(JOBS) if _is_ours(p)})
+    faults += [f"{sweep}: {line}" for sweep in sweeps for line in _sweep_faults(sweep, finished)]
     faults += [f"{folder}: was begun and is not finished" for folder in begun]
     for fault in faults:
         terminal.say(fault)
     terminal.say(f"{len(finished)} finished runs and {len(sweeps)} sweeps looked at, {len(faults)} faults")
     return 1 if faults else 0
+
+
+def _is_ours(jobs: Path) -> bool:
+    """Whether a list of jobs is that of a sweep, whose record may be lost."""
+    with jobs.open("rb") as file:
+        return file.readline().startswith(b"job,overrides,folder,status")
+
+
+def _sweep_faults(sweep: Path, looked_at: Sequence[Path]) -> list[str]:
+    """What is wrong with the files of a sweep, and with the runs that it lists but those that were looked at."""
+    try:
+        files = read_record(sweep)["files"]
+        if not files:
+            return ["the sweep is not finished; its command goes on with it"]
+        out = [
+            f"{name} is missing or not what was written; the sweep's command makes it anew"
+            for name, was in files.items()
+            if not (sweep / name).is_file() or digest(sweep / name) != was
+        ]
+        jobs = read_jobs(sweep)
+    except Damaged as error:
+        return [str(error).removeprefix(f"{sweep}/")]
+    seen = {Path(os.path.realpath(folder)) for folder in looked_at}
+    places = jobs["folder"][jobs["status"].isin(OVER)].unique()
+    elsewhere = [place for place in places if Path(os.path.realpath(sweep / place)) not in seen]
+    lost = [place for place in elsewhere if not is_finished(sweep / place)]
+    return out + [
+        f"{place}: this run of the sweep is not there, or is damaged. Put it there (was the sweep moved?), or give the "
+        "sweep's command again"
+        for place in lost
+    ]
 
 
 def verify(path: Path, sample: int, seed: int | None) -> int:
@@ -84,8 +113,11 @@ def verify(path: Path, sample: int, seed: int | None) -> int:
 
 def _again(folder: Path) -> list[str]:
     """What differs when a run is made again."""
-    about = read_provenance(folder)
-    settings = check_section(Settings, about["settings"])  # which an older version may have taken
+    try:
+        about = read_provenance(folder)
+        settings = check_section(Settings, about["settings"])  # which an older version may have taken
+    except InputError as error:
+        return [str(error).removeprefix(f"{folder}/")]
     script = SCRIPTS / f"{about['experiment']}.py"  # it may have been made elsewhere
     experiment = Experiment(about["experiment"], script if script.exists() else Path(about["script"]), about["task"])
     identity = identify(experiment, settings)
@@ -93,17 +125,19 @@ def _again(folder: Path) -> list[str]:
         run = Run(settings, Path(place), identity, pictures=False, quiet=True)
         load_task(experiment)(settings, run)
         tables = [name for name in about["files"] if "/" not in name and name.endswith((".csv", ".parquet"))]
-        faults = [f"{name} differs" for name in tables if digest(folder / name) != digest(Path(place, name))]
+        faults = [f"{name} is missing" for name in tables if not (folder / name).is_file()]
+        there = [name for name in tables if (folder / name).is_file()]
+        faults += [f"{name} differs" for name in there if digest(folder / name) != digest(Path(place, name))]
     if faults and identity.name != about["identity"]:
         faults.append(f"it was made by other code or libraries: {what_changed(folder, identity)}")
     return faults
 
 
-def listed(runs: pd.DataFrame, width: int = 120) -> str:
+def listed(runs: pd.DataFrame, parameters: Iterable[str], width: int = 120) -> str:
     """A line for each run: what it was, when it was made as its folder says, and what was asked of it."""
     shown = runs.reindex(columns=["run", "experiment", "date", "patients", "seconds"])
     shown["date"] = runs["folder"].str.extract(r"(\d{4}-\d{2}-\d{2})", expand=False).fillna("")
-    given = runs[[c for c in runs.columns if c not in RUN_COLUMNS or c == "seed"]]
+    given = runs[list(parameters)].astype(object)
     given = given.map(lambda v: f"{v:g}" if isinstance(v, float) else v).mask(given.isna())
     words = [" ".join(f"{k}={v}" for k, v in line.items() if pd.notna(v)) for line in given.to_dict("records")]
     lines = shown.to_string(index=False, na_rep="").splitlines()
@@ -129,7 +163,8 @@ def main(words: list[str] | None = None) -> int:
             return check(asked.path)
         if asked.verb == "verify":
             return verify(asked.path, asked.sample, asked.seed)
-        terminal.say(listed(load(asked.path).runs))
+        found = load(asked.path)
+        terminal.say(listed(found.runs, dict.fromkeys(["seed", *found.varied, *found.parameters])))
     except InputError as error:
         sys.stderr.write(f"{error}\n")
         return 2

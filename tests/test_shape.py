@@ -88,7 +88,7 @@ def test_what_begins_with_an_underscore_stays_inside(module: str) -> None:
         ("hydra", {"interface/composition", "interface/config_errors", "interface/launch", "interface/request"}),
         ("omegaconf", {"interface/composition", "interface/config_errors", "interface/launch", "interface/request"}),
         ("matplotlib", {"figures", "interface/catalogue", "interface/dashboard", "interface/painters",
-                        "runs/notebook", "runs/run_folder", "runs/stored"}),
+                        "runs/joined", "runs/notebook", "runs/run_folder"}),
         ("seaborn", {"figures/products", "figures/trials"}),
         ("rich", {"runs/terminal"}),
         ("joblib", {"trials/virtual_trial", "evidence/calibration", "evidence/emulator"}),

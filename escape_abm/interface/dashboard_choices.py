@@ -14,7 +14,7 @@ from escape_abm.inputs.row_table import ParameterRow, parameter_rows
 from escape_abm.inputs.settings import Settings
 from escape_abm.interface.composition import compose, conf_dir
 from escape_abm.patient.course import simulate
-from escape_abm.patient.marrow_model import MarrowModel
+from escape_abm.patient.marrow_model import MarrowModel, day_of_death
 
 SAMPLE = ("follow_up_months=12",)  # at true rates it takes most of a year until an escape is seen
 WHOLE = (*SAMPLE, "biology=starting_fit", "engine=counts", "engine.world=mixed")
@@ -141,9 +141,8 @@ class WatchedPatient(MarrowModel):
             super().__init__(composed(*SAMPLE, *chosen, *sample), patient)
             s = self.all_settings = composed(*WHOLE, *chosen, *(f"{p}={v!r}" for p, (_, v) in moved.items()))
             who = sample_patient(patient, s.seed, s.cohort, s.biology)
-            self.all_cells = simulate(
-                who, s.product, s.regimen, s.clinic, follow_up_days=s.follow_up_days, engine=s.engine
-            )
+            path = simulate(who, s.product, s.regimen, s.clinic, follow_up_days=s.follow_up_days, engine=s.engine)
+            self.all_cells = path.until(day_of_death(path, s))
 
     def step(self) -> None:
         """One day."""
@@ -153,4 +152,5 @@ class WatchedPatient(MarrowModel):
     def told(self) -> str:
         """How the sample is today, with its blasts, or how it ended."""
         said = super().told()
-        return said if self.course.stop is not None else f"{said}, {100 * self.blast_fraction:.2g} % blasts"
+        over = self.course.stop is not None or not math.isnan(self.day_death)
+        return said if over else f"{said}, {100 * self.blast_fraction:.2g} % blasts"

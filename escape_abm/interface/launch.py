@@ -68,7 +68,7 @@ def launch(
         return
     sys.argv = [w for w in sys.argv if w not in (*command_line.QUIET, *command_line.VERBOSE)]
     from escape_abm.runs import terminal
-    from escape_abm.runs.run_folder import PROVENANCE
+    from escape_abm.runs.provenance import PROVENANCE
     from escape_abm.runs.sweep import run_sweep
 
     terminal.hush(line.quiet, line.verbose)
@@ -127,9 +127,13 @@ def _refused(error: Exception) -> SystemExit:
 
 def _refuse_other(ask: Ask) -> None:
     """Refuse a folder, chosen by hand, that holds another finished run."""
-    from escape_abm.runs.run_folder import read_provenance
+    from escape_abm.runs.provenance import Damaged, read_provenance
 
-    if read_provenance(ask.folder).get("identity") != ask.jobs[0].identity.name:
+    try:
+        mine = read_provenance(ask.folder)["identity"] == ask.jobs[0].identity.name
+    except Damaged as error:
+        raise InputError(f"{error}. Whether it is this run cannot be told: or choose another folder") from None
+    if not mine:
         raise InputError(
             f"hydra.run.dir={ask.folder}: this folder already holds a finished run. Choose another, or delete it"
         )
@@ -137,7 +141,8 @@ def _refuse_other(ask: Ask) -> None:
 
 def _run_one(task: Task, ask: Ask, config_name: str) -> None:
     """A single run: shown if it is finished, gone on with if it was stopped, otherwise new."""
-    from escape_abm.runs.run_folder import PROVENANCE, Run, held, storage
+    from escape_abm.runs.provenance import is_finished
+    from escape_abm.runs.run_folder import Run, held, storage
     from escape_abm.runs.terminal import say
 
     job, pictures = ask.jobs[0], ask.pictures is not False
@@ -149,11 +154,11 @@ def _run_one(task: Task, ask: Ask, config_name: str) -> None:
             folder = there.finished or there.unfinished or new
             with storage(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-    elif (folder / PROVENANCE).exists():
+    elif is_finished(folder):
         there = Earlier(finished=folder)
     if there.finished is None:
         with held(folder, lambda f: say(f"Another process works on this run; waiting for {f}")):
-            if not (folder / PROVENANCE).exists():
+            if not is_finished(folder):
                 with storage(folder):  # Hydra would end in a traceback
                     probe = folder / ".probe"
                     probe.write_bytes(bytes(HYDRAS_BYTES))
@@ -170,7 +175,7 @@ def _say_earlier(there: Earlier, identity: Identity) -> None:
     from escape_abm.runs.terminal import say
 
     if there.unfinished:
-        say(f"This run was stopped before it was finished; it goes on in {there.unfinished}")
+        say(f"This run is not finished, or a file of it is damaged; it goes on in {there.unfinished}")
     if there.same:
         say(f"Patients are taken from {there.same}")
     elif there.other:
@@ -190,7 +195,7 @@ def _hand_over(
 
     @functools.wraps(task)
     def job(composed: DictConfig) -> None:
-        from escape_abm.runs.run_folder import Run, StorageError, stopped
+        from escape_abm.runs.run_folder import Run, stopped
 
         place = Path(HydraConfig.get().runtime.output_dir)
         given = list(HydraConfig.get().overrides.task)
@@ -198,7 +203,7 @@ def _hand_over(
         identity = identify(experiment, settings)
         try:
             task(settings, Run(settings, place, identity, overrides=given, earlier=earlier, pictures=pictures))
-        except StorageError as error:
+        except InputError as error:
             raise SystemExit(str(error)) from None
         except KeyboardInterrupt:
             stopped(place, identity)

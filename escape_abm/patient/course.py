@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property, partial
 
@@ -74,6 +74,12 @@ class Trajectory:
     infused: Mapping[str, float] = field(default_factory=dict)
     day_transplant: float = math.nan
     day_reinfusion: float = math.nan
+
+    def until(self, day: float) -> Trajectory:
+        """The course up to this day, which may be a fraction; the whole course if it is nan or later."""
+        size = self.day.size if math.isnan(day) else min(math.floor(day) + 1, self.day.size)
+        cut = {name: getattr(self, name)[:size] for name in ("day", "cells", "car_t", "b_cells", "kills")}
+        return replace(self, **cut)
 
     @cached_property
     def t_cells(self) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from escape_abm.inputs.settings import Settings
+from escape_abm.runs.provenance import is_finished, read_provenance
 
 LIBRARIES = ("numpy", "numba", "scipy", "pandas", "pyarrow", "mesa", "scikit-learn", "emcee")
 BESIDE = frozenset(["exchange", "figures", "runs", "interface"])
@@ -135,11 +136,10 @@ class Index:
         out = Earlier()
         best = 0
         for place, size, code in sorted(self._found.get(identity.settings, [])):
-            about = place / "provenance.json"
-            finished = about.exists()
+            finished = is_finished(place)
             if code != identity.code:
                 out = out._replace(other=place) if finished else out
-            elif finished and size == identity.size and (not pictures or json.loads(about.read_text()).get("pictures")):
+            elif finished and size == identity.size and (not pictures or read_provenance(place).get("pictures")):
                 out = out._replace(finished=place)
             elif finished:
                 if size > best and best < identity.size:

@@ -263,7 +263,9 @@ class VirtualPatient:
 
     Attributes:
         settings: With what and how the patient is treated.
-        trajectories: The whole course under each product, by its name: cells by day and state (`Trajectory`).
+        trajectories: The whole course under each product, by its name: cells by day and state, until the patient's
+            death (`Trajectory`).
+        fates: A row for each product, with the columns of `patients.parquet` (docs/outputs.md).
         traits: Who the patient is, printed with one trait a line; `.biology` holds the patient's own parameters.
     """
 
@@ -277,22 +279,17 @@ class VirtualPatient:
         if not isinstance(index, int | np.integer) or index < 0:
             raise InputError(f"patient={index!r}: a whole number is wanted; patients are numbered from 0")
         self.settings = settings
-        self.trajectories: dict[str, Trajectory] = {p.product.name: p for p in virtual_trial.treat(index, settings)}
+        rows = [(path, virtual_trial.row_of(path, settings)) for path in virtual_trial.treat(index, settings)]
+        self.fates = virtual_trial.as_table([row for _, row in rows])
+        self.trajectories: dict[str, Trajectory] = {p.product.name: p.until(row["day_death"]) for p, row in rows}
         self.traits: Patient = _Traits(**vars(next(iter(self.trajectories.values())).patient))
-
-    @cached_property
-    def fates(self) -> pd.DataFrame:
-        """A row for each product, with the columns of `patients.parquet` (docs/outputs.md)."""
-        return virtual_trial.as_table(
-            [virtual_trial.row_of(path, self.settings) for path in self.trajectories.values()]
-        )
 
     @cached_property
     def courses(self) -> pd.DataFrame:
         """Long table `patient, arm, day, group, cells`, every day, with the groups of `trajectories.parquet`.
 
         Day 0 is just after the first infusion: bridging and lymphodepletion have thinned the leukaemia by then. A
-        course ends at relapse or without remission, unless `engine.stop_at_failure=false`.
+        course ends at relapse or without remission, unless `engine.stop_at_failure=false`, and always with death.
         """
         return pd.concat([virtual_trial.course(path) for path in self.trajectories.values()], ignore_index=True)
 

@@ -28,7 +28,8 @@ from escape_abm import __version__
 from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.settings import Settings
 from escape_abm.runs.fingerprint import Identity, changed, library
-from escape_abm.runs.terminal import progress
+from escape_abm.runs.provenance import AGAIN, PROVENANCE, Damaged, is_finished, read_provenance
+from escape_abm.runs.terminal import progress, warn
 from escape_abm.trials.virtual_trial import TrialResult, run_trial
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ LIBRARIES = (
     "scikit-learn",
     "emcee",
 )
-PROVENANCE, ERROR, LOCK, PARTIAL, KEPT = "provenance.json", "error.txt", ".lock", ".partial", ".kept"
+ERROR, LOCK, PARTIAL, KEPT = "error.txt", ".lock", ".partial", ".kept"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
 
 
@@ -99,7 +100,7 @@ class Run:
         """`earlier` is a finished run of the same identity with another number of patients."""
         self.settings, self.folder, self.identity = settings, folder, identity
         self.overrides, self.earlier, self.quiet = overrides or [], earlier, quiet
-        self.finished = (folder / PROVENANCE).exists()
+        self.finished = is_finished(folder)
         self.pictures = pictures and not self.finished
         self._began = time.perf_counter()
 
@@ -120,7 +121,10 @@ class Run:
     def trial(self, what: str) -> TrialResult:
         """The tables of the virtual trial: read if the run is finished, otherwise computed from where it stopped."""
         if self.finished:
-            return TrialResult.read(self.folder)
+            return read_tables(self.folder)
+        if self.earlier is not None and (faults := damage(self.earlier)):
+            warn(f"{self.earlier}: {faults[0]}. No patients are taken from there")
+            self.earlier = None
         with self.progress(what, self.settings.cohort.size) as advance:
             return run_trial(self.settings, advance, self.kept, self.earlier)
 
@@ -264,18 +268,28 @@ def digest(place: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_provenance(folder: Path) -> dict[str, Any]:
-    """What a finished run says of itself."""
-    out: dict[str, Any] = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
-    return out
+def read_tables(folder: Path) -> TrialResult:
+    """The tables of a finished run of virtual patients.
+
+    Raises:
+        Damaged: a file of it is missing or cannot be read.
+    """
+    try:
+        tables = TrialResult.read(folder)
+        if not all("arm" in table for table in (tables.patients, tables.summary, tables.contrasts)):
+            raise ValueError("a table without the column arm is none of ours")
+        return tables
+    except (OSError, ValueError) as error:  # of pyarrow too
+        said = "; ".join(damage(folder)) or str(error)
+        raise Damaged(f"{folder}: cannot be read: {said}. {AGAIN}") from None
 
 
 def damage(folder: Path) -> list[str]:
     """What is wrong with a finished run: a line for each file that is missing or is not what was written."""
     try:
         files = read_provenance(folder)["files"]
-    except (OSError, ValueError, KeyError) as error:
-        return [f"{PROVENANCE} cannot be read, or is of an older version ({error})"]
+    except Damaged as error:
+        return [str(error).removeprefix(f"{folder}/")]
     out = []
     for name, was in files.items():
         place = folder / name

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import queue
+import shlex
 import shutil
 import tempfile
 from collections import Counter
@@ -24,21 +25,20 @@ from escape_abm.inputs.settings import Settings
 from escape_abm.runs import terminal
 from escape_abm.runs.executors import open_workers
 from escape_abm.runs.fingerprint import NAME, Earlier, Index
+from escape_abm.runs.found import OVER
 from escape_abm.runs.jobs import Ask, Job, Outcome, Planned, do_job, do_jobs, leave_error, to_yaml
+from escape_abm.runs.joined import join
+from escape_abm.runs.provenance import PROVENANCE, RECORD, Damaged, is_finished, read_provenance, read_record
 from escape_abm.runs.run_folder import (
     ERROR,
     LOCK,
-    PROVENANCE,
     StorageError,
     held,
-    read_provenance,
     storage,
     what_changed,
     write_text,
 )
-from escape_abm.runs.stored import OVER, join, read_record
 
-RECORD, JOBS = "sweep.yaml", "jobs.csv"
 PROBE_PATIENTS = 4
 
 
@@ -66,16 +66,12 @@ def in_recorded_order(folder: Path, jobs: list[Job]) -> list[Job]:
     Raises:
         InputError: the folder holds another sweep.
     """
-    if not (folder / RECORD).exists():
-        if any(folder.glob(f"*/{PROVENANCE}")) or (folder / PROVENANCE).exists():
-            raise InputError(f"{folder}: holds finished runs that are not of this sweep: choose another folder")
-        return jobs
-    names = read_record(folder)["jobs"]
+    names = _recorded(folder)
     mine = {job.identity.settings for job in jobs}
     if strangers := [n for n in names if n.split("_")[1] not in mine]:
         raise InputError(
-            f"hydra.sweep.dir={folder}: holds another sweep, with {len(strangers)} jobs that are not in this one. "
-            "Choose another folder, or delete it"
+            f"{folder}: holds another sweep, with {len(strangers)} jobs that are not in this one. "
+            "Choose another folder with hydra.sweep.dir, or delete it"
         )
     at = {name: i for i, name in reversed(list(enumerate(names)))}
     by_settings = {name.split("_")[1]: i for i, name in reversed(list(enumerate(names)))}
@@ -85,6 +81,22 @@ def in_recorded_order(folder: Path, jobs: list[Job]) -> list[Job]:
         return place
 
     return [job._replace(number=i) for i, job in enumerate(sorted(jobs, key=key))]
+
+
+def _recorded(folder: Path) -> list[str]:
+    """Identities of the jobs of a folder, in order: as its record says, else as its runs say.
+
+    Raises:
+        InputError: it is the folder of a run.
+    """
+    with contextlib.suppress(Damaged):
+        names = [str(name) for name in read_record(folder)["jobs"]]
+        if all(NAME.search(f"_{name}") for name in names):
+            return names
+    if (folder / PROVENANCE).exists():
+        raise InputError(f"{folder}: holds a finished run: choose another folder with hydra.sweep.dir")
+    runs = sorted(folder.glob(f"*/{PROVENANCE}"), key=lambda p: (len(p.parent.name), p.parent.name))
+    return [read_provenance(place.parent)["identity"] for place in runs if is_finished(place.parent)]
 
 
 def plan(ask: Ask, folder: Path, jobs: list[Job]) -> list[Planned]:
@@ -107,8 +119,8 @@ def plan(ask: Ask, folder: Path, jobs: list[Job]) -> list[Planned]:
 def _plan_by_hand(folder: Path, job: Job) -> Planned:
     """In a folder chosen by hand jobs are named by number; one by other code, or of another size, goes beside it."""
     place, beside, there = folder / str(job.number), folder / f"{job.number}_{job.identity.name}", Earlier()
-    if (place / PROVENANCE).exists():
-        name = read_provenance(place).get("identity", "")
+    if is_finished(place):
+        name = read_provenance(place)["identity"]
         if name != job.identity.name:
             size_apart = name.split("_")[1:] == job.identity.name.split("_")[1:]
             there = Earlier(same=place) if size_apart else Earlier(other=place)
@@ -117,14 +129,16 @@ def _plan_by_hand(folder: Path, job: Job) -> Planned:
 
 
 def _planned(job: Job, place: Path, there: Earlier) -> Planned:
-    if (place / PROVENANCE).exists():
+    if is_finished(place):
         return Planned(job, place, "done")
     if there.finished:
         return Planned(job, there.finished, "found")
     if (place / ERROR).exists():
         return Planned(job, place, "failed", "failed before", there.same)
     why = "new"
-    if place.exists():
+    if (place / PROVENANCE).exists():
+        why = "damaged since it was finished"
+    elif place.exists():
         why = "stopped before it was finished"
     elif there.same:
         why = f"finished with another number of patients, in {there.same}"
@@ -245,7 +259,7 @@ def _run(ask: Ask, folder: Path, todo: list[Planned]) -> Iterator[Outcome]:
             again: list[list[Planned]] = []
             for planned in batch:
                 number = planned.job.number
-                if (planned.folder / PROVENANCE).exists():
+                if is_finished(planned.folder):
                     yield Outcome(number, "done")
                 elif not tried[number]:
                     tried[number] += 1
@@ -272,7 +286,7 @@ def _finish(
     for p in planned:
         outcome = outcomes.get(p.job.number)
         status = outcome.status if outcome else p.status
-        if status == "missing" and (p.folder / PROVENANCE).exists():
+        if status == "missing" and is_finished(p.folder):
             status = "done"  # a job that is there twice
         error = outcome.error if outcome else ""
         if status == "failed" and not error:
@@ -280,7 +294,7 @@ def _finish(
         lines.append(
             {
                 "job": p.job.number,
-                "overrides": " ".join(p.job.overrides),
+                "overrides": shlex.join(p.job.overrides),
                 "folder": Path(os.path.relpath(p.folder, folder)).as_posix(),
                 "status": status,
                 "patients": p.job.settings.cohort.size,

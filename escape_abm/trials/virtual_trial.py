@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pandas as pd
 from joblib.externals.loky import get_reusable_executor
 
 from escape_abm.engines.interrupt import held_back
+from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.cohort import sample_patient
 from escape_abm.inputs.settings import Settings
 from escape_abm.law.states import CAR_T_PHENOTYPES
@@ -35,6 +38,10 @@ TEXT_COLUMNS = (
 )
 MAYBE_COLUMNS = ("car_t_lost_at_relapse", "b_cell_aplasia_at_relapse")
 SAVE_SECONDS = 3.0  # of work that a killed run loses at most, but for patients under way
+
+
+class WorkersLost(InputError):
+    """Processes ended before their patients were done, more than once."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ def run_patient(index: int, settings: Settings) -> tuple[list[dict[str, Any]], l
     for path in treat(index, settings):
         rows.append(row_of(path, settings))
         if index < settings.trajectories.patients:
-            courses.append(course(path, settings.trajectories.every_days))
+            courses.append(course(path.until(rows[-1]["day_death"]), settings.trajectories.every_days))
     return rows, courses
 
 
@@ -173,6 +180,25 @@ def _compute(indices: Sequence[int], settings: Settings) -> Iterator[dict[int, c
     get_reusable_executor().shutdown()  # idle workers hold memory that the pictures need
 
 
+def _despite_losses(indices: Sequence[int], settings: Settings) -> Iterator[dict[int, checkpoints.Done]]:
+    """As `_compute`; when a worker is lost, those that it and the others still had are done once more."""
+    left, said = set(indices), ""
+    for _ in range(2):
+        try:
+            for some in _compute(sorted(left), settings):
+                left.difference_update(some)
+                yield some
+            return
+        except (BrokenProcessPool, MemoryError) as error:
+            codes = re.search(r"\{(.*)\}", str(error))
+            said = codes[1] if codes else type(error).__name__
+    raise WorkersLost(
+        f"workers={settings.workers}: a worker was lost twice, most often because memory ran out ({said}). "
+        f"{len(left)} patients are still to be done. What is done is kept in the folder of the run: give the same "
+        "command again, with fewer workers"
+    )
+
+
 def run_trial(
     settings: Settings,
     on_progress: Callable[[int], None] | None = None,
@@ -187,6 +213,9 @@ def run_trial(
         keep: Folder in which patients are kept while the run goes on, also when it is stopped; those that are there
             already are not computed again. It must belong to these settings and this code.
         earlier: Finished run of the same settings and code, shorter or longer: its patients are taken from there.
+
+    Raises:
+        WorkersLost: processes were killed, twice.
     """
     size = settings.cohort.size
     done = checkpoints.of_run(earlier, size) if earlier else {}
@@ -197,7 +226,7 @@ def run_trial(
     new: dict[int, checkpoints.Done] = {}
     saved = time.monotonic()
     try:
-        for some in _compute([i for i in range(size) if i not in done], settings):
+        for some in _despite_losses([i for i in range(size) if i not in done], settings):
             done |= some
             new |= some
             if on_progress is not None:
@@ -205,7 +234,7 @@ def run_trial(
             if keep is not None and time.monotonic() > saved + SAVE_SECONDS:
                 checkpoints.save(keep, new)
                 new, saved = {}, time.monotonic()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, WorkersLost):
         if keep is not None and new:
             checkpoints.save(keep, new)
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,22 @@ def test_a_day_at_a_time_is_the_same_course(settings: Settings) -> None:
     assert np.array_equal(model.trajectory().cells, path.cells)
     assert np.array_equal(model.trajectory().car_t, path.car_t)
     assert model.day == path.day[-1]
+
+
+def test_a_marrow_stops_with_the_patient() -> None:
+    """Neither the watched course nor what is told of it goes on after death."""
+    model = MarrowModel(
+        compose(
+            [*SMALL, "clinic.treatment_death_fraction=1", "clinic.treatment_death_last_day=9"], config_name="marrow"
+        )
+    )
+    for _ in range(12):
+        model.step()
+    assert not model.running
+    assert 1 <= model.day_death <= 9
+    assert model.trajectory().day[-1] == math.floor(model.day_death)
+    assert model.course.day == math.ceil(model.day_death)
+    assert model.told() == f"day {model.day_death:.0f}: death of treatment"
 
 
 def test_settings_of_a_whole_patient_are_refused() -> None:

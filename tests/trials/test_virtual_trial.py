@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from scipy import stats
 
 from escape_abm.inputs.biology import route_names
+from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.clinic import Clinic
 from escape_abm.inputs.cohort import Patient
 from escape_abm.inputs.products import Product
@@ -22,6 +26,8 @@ from escape_abm.interface.composition import compose
 from escape_abm.law.states import State, alphabet_of
 from escape_abm.patient.course import simulate
 from escape_abm.patient.endpoints import MECHANISMS, RELAPSE_KINDS
+from escape_abm.runs import notebook
+from escape_abm.trials import checkpoints, virtual_trial
 from escape_abm.trials.estimates import AT_ASSESSMENT, causes_of_failure, contrast, months_of, summarise
 from escape_abm.trials.survival import paired_difference
 from escape_abm.trials.virtual_trial import TrialResult, run_trial
@@ -48,6 +54,31 @@ ENDPOINTS = {
 @pytest.fixture(scope="module")
 def result() -> TrialResult:
     return run_trial(compose(["cohort.size=24", "workers=2", "trajectories.patients=3"]))
+
+
+@pytest.mark.parametrize("error", [TerminatedWorkerError("killed. {SIGKILL(-9)}"), MemoryError()])
+def test_a_lost_worker_is_replaced_once(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No byte differs after one loss; after two, what is done is kept and the way out is said."""
+    settings = compose(["trial=none", "comparators=none", "cohort.size=5", "workers=1", "trajectories.patients=2"])
+    straight, plain = run_trial(settings), virtual_trial._compute
+    losses: list[int] = []
+
+    def breaks(indices: list[int], settings: Settings) -> Iterator[Any]:
+        for i in indices:
+            if i == 3 and len(losses) < most:
+                losses.append(i)
+                raise error
+            yield from plain([i], settings)
+
+    monkeypatch.setattr(virtual_trial, "_compute", breaks)
+    most = 1
+    again = run_trial(settings)
+    for name, table in straight.files().items():
+        pd.testing.assert_frame_equal(again.files()[name], table)
+    most = 3
+    with pytest.raises(InputError, match=r"lost twice.*(SIGKILL|MemoryError).*2 patients are still.*fewer workers"):
+        run_trial(settings, keep=tmp_path)
+    assert sorted(checkpoints.saved(tmp_path)) == [0, 1, 2]
 
 
 def test_workers_and_size_change_nothing(result: TrialResult) -> None:
@@ -186,6 +217,41 @@ def test_trajectories(result: TrialResult) -> None:
     wide = t.pivot(index=["patient", "arm", "day"], columns="group", values="cells").fillna(0)
     phenotypes = [g for g in wide if g.startswith("CD19") or g == "lineage switch"]
     assert (wide[phenotypes].sum(axis=1) == wide["leukaemia"]).all()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["clinic.treatment_death_fraction=1", "clinic.treatment_death_last_day=60"],
+        ["engine.stop_at_failure=false", "clinic.death_after_relapse_per_day=0.1", "product=cd19_fmc63"],
+        [
+            "regimen.transplant.fraction=1",
+            "regimen.transplant.death_fraction=1",
+            "regimen.transplant.death_last_day=30",
+        ],
+    ],
+)
+def test_courses_end_with_the_patient(words: list[str]) -> None:
+    """In the stored table, at the prompt and in its picture, whatever the patient died of."""
+    base = ["trial=none", "biology=starting_fit", "clinic=standard", "comparators=none", "workers=1"]
+    settings = compose([*base, "cohort.size=6", "trajectories.patients=6", "trajectories.every_days=7", *words])
+    result = notebook.run_trial(settings)
+    fates = result.patients.set_index("patient")
+    last = result.trajectories.groupby("patient")["day"].max()
+    of_treatment = fates["cause_of_death"].eq("treatment") | (not settings.engine.stop_at_failure)
+    died = fates.index[fates["day_death"].notna() & of_treatment]  # others: courses end with failure, before it
+    assert len(died) >= 2
+    shown = result.plot.courses().table.groupby("patient")["day"].max()
+    for i in died:
+        assert last[i] == math.floor(fates["day_death"][i])
+        assert shown.get(i, last[i]) == last[i]
+    alive = fates.index.difference(died)
+    assert (last[alive] >= fates["day_watched"][alive]).all()
+    assert not (last > fates["day_last"]).any()
+    one = notebook.VirtualPatient(settings, int(died[0]))
+    assert one.courses["day"].max() == one.plot().table["day"].max() == last[died[0]]
+    assert one.trajectories[settings.product.name].day[-1] == last[died[0]]
+    assert one.fates["day_death"].tolist() == [fates["day_death"][died[0]]]
 
 
 # ------------------------------------------------------------------------------------------- routes, one by one
