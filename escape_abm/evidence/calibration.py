@@ -138,9 +138,11 @@ class Fit(NamedTuple):
         for group, section, default in (("biology", fitted.biology, Biology()), ("clinic", fitted.clinic, Clinic())):
             plain = {r.path: r.value for r in parameter_rows(default, group)}
             its = {r.path: r.value for r in parameter_rows(section, group) if r.value != plain.get(r.path)}
-            text = _nested({path.removeprefix(f"{group}."): value for path, value in its.items()}) or "{}"
+            text = _nested({path.removeprefix(f"{group}."): value for path, value in its.items()})
+            rows = {"biology": "starting_fit", "clinic": "standard"}[group]  # all other values are as there
             out[f"{group}/found.yaml"] = (
-                head.format("of the most probable draws, the most likely by its own runs") + text + "\n"
+                head.format("of the most probable draws, the most likely by its own runs")
+                + f"defaults: [{rows}, _self_]\n{text}\n"
             )
         return out
 

@@ -11,12 +11,16 @@ from typing import Any
 import yaml
 
 from escape_abm.inputs.checks import InputError, suggest
-from escape_abm.interface.groups import GROUPS, HIDDEN, PLACES, choices, place
+from escape_abm.interface.groups import GROUPS, HIDDEN, PLACES, STARTS, choices, conf_dir, place
 
 OWN_FOLDER, MULTIRUN, QUIET = ("--config-dir", "-cd"), ("--multirun", "-m"), ("--quiet", "-q")
 VERBOSE, HELP, VERSION, CFG = ("--verbose", "-v"), ("--help", "-h"), ("--version",), ("--cfg", "-c")
-HYDRAS = (*CFG, "--resolve", "--package", "-p", "--info", "-i", "--shell-completion", "-sc", "--hydra-help")
+PACKAGE, INFO = ("--package", "-p"), ("--info", "-i")
+SHELL = ("--shell-completion", "-sc")
+HYDRAS = (*CFG, "--resolve", *PACKAGE, *INFO, *SHELL, "--hydra-help")
 """Hydra's flags that show something and run nothing. Its others would go round the checks of ours."""
+CFG_PARTS = ("job", "hydra", "all")
+INFO_PARTS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 EXTENSIBLE = ("comparators", "antigens", "components", "constructs", "options")  # nodes to which a user may add
 NUMBERS = "Its numbers are keys of their own, for example regimen.dose_cells_per_kg=2e6: --cfg job shows them"
@@ -40,6 +44,8 @@ class Line:
     multirun: bool = False
     quiet: bool = False
     verbose: bool = False
+    hydras: tuple[str, ...] = ()
+    """Flags that Hydra answers, with their values."""
 
 
 def read(words: Sequence[str]) -> Line:
@@ -48,29 +54,19 @@ def read(words: Sequence[str]) -> Line:
     Raises:
         InputError: an unknown flag, a flag without its value, or a word that is no KEY=VALUE.
     """
-    rest, plain, seen, own = list(words), [], set(), None
-    while rest:
-        word = rest.pop(0)
-        flag, equals, value = word.partition("=")
-        if not flag.startswith("-"):
-            plain.append(word)
-        elif flag in OWN_FOLDER:
-            value = value if equals else (rest.pop(0) if rest else "")
-            if own is not None:
-                raise InputError(f"{flag} is given twice: {own} and {value}. Put the choices of both into one folder")
-            own = _folder(flag, value)
-        else:
-            seen.add(_flag(flag))
+    plain, seen, own, hydras = _parted(words)
     if seen & set(HELP):
         return Line(plain, own, "help")
     if seen & set(VERSION):
         return Line(plain, own, "version")
-    if seen & set(CFG):
-        if seen & set(MULTIRUN):
-            raise InputError("--cfg shows one run: leave -m out, and give one value of each key")
-        return Line([w for w in plain if "=" in w or w.startswith("~")], own, "cfg")
-    if seen & set(HYDRAS):
-        return Line(plain, own, "hydra")
+    if seen & set(CFG) and seen & set(MULTIRUN):
+        raise InputError("--cfg shows one run: leave -m out, and give one value of each key")
+    if seen & {*SHELL, "--hydra-help"}:
+        if seen & set(SHELL) and not re.fullmatch("(install|uninstall|query)=(bash|fish|zsh)", " ".join(plain)):
+            raise InputError(f"{SHELL[0]} {' '.join(plain)}: write {SHELL[0]} install=bash (or fish, zsh)")
+        return Line(plain, own, "hydra", hydras=hydras)
+    if seen & {"--resolve", *PACKAGE} and not seen & set(CFG):
+        raise InputError(f"{hydras[0]}: only --cfg takes it. Write --cfg job {' '.join(hydras)}")
     for i, word in enumerate(plain):
         near = plain[i : i + (3 if plain[i + 1 : i + 2] == ["="] else 2)]
         apart = "=" not in word and near[-1] != word and near[1].startswith("=")
@@ -83,7 +79,29 @@ def read(words: Sequence[str]) -> Line:
     several, quiet, verbose = (bool(seen & set(flags)) for flags in (MULTIRUN, QUIET, VERBOSE))
     if quiet and verbose:
         raise InputError("--quiet and --verbose: leave one of them out")
-    return Line(plain, own, "", several, quiet, verbose)
+    return Line(plain, own, "cfg" if hydras else "", several, quiet, verbose, hydras)
+
+
+def _parted(words: Sequence[str]) -> tuple[list[str], set[str], Path | None, tuple[str, ...]]:
+    """Overrides, flags, the folder of own choices, and the flags that Hydra answers with their values."""
+    rest, plain, seen, own, hydras = list(words), [], set(), None, []
+    while rest:
+        word = rest.pop(0)
+        flag, equals, value = word.partition("=")
+        if not flag.startswith("-"):
+            plain.append(word)
+        elif flag in OWN_FOLDER:
+            value = value if equals else (rest.pop(0) if rest else "")
+            if own is not None:
+                raise InputError(f"{flag} is given twice: {own} and {value}. Put the choices of both into one folder")
+            own = _folder(flag, value)
+        else:
+            seen.add(_flag(flag))
+            if flag in HYDRAS:
+                hydras += [flag, *_value(flag, value if equals else None, rest)]
+            elif equals:
+                raise InputError(f"{word}: {flag} takes no value. Write {flag}, or leave it out")
+    return plain, seen, own, tuple(hydras)
 
 
 def _flag(flag: str) -> str:
@@ -94,6 +112,20 @@ def _flag(flag: str) -> str:
         hint = near if near.startswith("Did") else f"Flags: {', '.join(known)}."
         raise InputError(f"{flag}: no such flag. {hint} What is set has no dashes: key=value")
     return flag
+
+
+def _value(flag: str, given: str | None, rest: list[str]) -> list[str]:
+    """The value of a flag that Hydra answers, taken from the words after it unless it was given with a `=`."""
+    known = CFG_PARTS if flag in CFG else INFO_PARTS if flag in INFO else ()
+    if not known and flag not in PACKAGE:
+        return []
+    if given is None and rest and not rest[0].startswith(("-", "~")) and "=" not in rest[0]:
+        given = rest.pop(0)
+    if given is None and flag in INFO:
+        return []
+    if not given or (known and given not in known):
+        raise InputError(f"{flag} {given or ''}: which part? Write {flag} {' or '.join(known) or 'KEY'}")
+    return [given]
 
 
 def _folder(flag: str, place: str) -> Path:
@@ -130,11 +162,27 @@ def _check_file(file: Path) -> None:
         raise InputError(f"{file}: the first line must be `# @package {wanted or said.split()[0]}`")
     if not isinstance(content, dict):
         raise InputError(f"{file}: a choice is lines of `key: value`, not {str(content)[:40]!r}")
+    _refuse_rows(file, content)
     bare = [k for k in content if str(k).endswith("_fold") and k not in (content.get("sources") or {})]
     if bare and file.parent.name == "construct":
         raise InputError(
             f"{file}: {', '.join(bare)} without a source. Add sources: {{{bare[0]}: assumed}}, a key of "
             "escape_abm/references.csv, or the citation"
+        )
+
+
+def _refuse_rows(file: Path, content: Mapping[str, Any]) -> None:
+    """Refuse a choice that does not say where it starts from, if it lacks what the default choice sets."""
+    group = file.parent.name
+    if "defaults" in content or group not in STARTS:
+        return
+    default, rows = STARTS[group]
+    own = content.get(group) or {} if place(file) == "_global_" else content
+    if lacks := left_beside(yaml.safe_load((conf_dir() / group / f"{default}.yaml").read_bytes()), own):
+        raise InputError(
+            f"{file}: does not say where it starts from, and {group}={default} sets more than it does "
+            f"({', '.join(lacks[:3])}). Write `defaults: [{default}, _self_]` in it to start from the default, or "
+            f"`defaults: [{rows}, _self_]` to start from the parameter rows"
         )
 
 
@@ -229,6 +277,28 @@ def changes_product(words: Sequence[str]) -> bool:
     return bool(inside) and not inside & {"product.name", "product.label"}
 
 
+def added_to(word: str, kept: Sequence[str]) -> str:
+    """What to say of a dictionary beside which these keys would stay."""
+    key, _, value = word.lstrip("+").partition("=")
+    more = f" and {len(kept) - 3} more" if len(kept) > 3 else ""
+    return (
+        f"{word}: this would not replace what is there: {', '.join(kept[:3])}{more} would stay. To replace it: "
+        f"'~{key}' '+{key}={value}'; to change it or add to it: '+{key}={value}'"
+    )
+
+
+def left_beside(there: Any, given: Mapping[Any, Any]) -> list[str]:
+    """Keys of a mapping, at any depth, that stay beside those given for it."""
+    if not isinstance(there, Mapping):
+        return []
+    names = {str(key): value for key, value in given.items()}
+    kept = [str(key) for key in there if str(key) not in names]
+    for key, value in names.items():
+        if isinstance(value, Mapping):
+            kept += [f"{key}.{below}" for below in left_beside(there.get(key), value)]
+    return kept
+
+
 def decimal_point(word: str) -> str:
     """What to write if a value was meant to be a decimal number; "" if it does not look like one."""
     meant = re.fullmatch(r"[^=]+=-?\d+,\d+", word)
@@ -250,6 +320,8 @@ def unknown_key(words: Sequence[str], there: Any) -> str:
                 new = f" To add a new one: +{group}{word.lstrip('+')}" if i and parts[i - 1] in EXTENSIBLE else ""
                 return f"{word}: no such key {name!r}. {near}{end}{new}"
             owner = owner[part]
+        if isinstance(owner, dict) and owner and "{" in word:
+            return added_to(word, list(owner))
     return ""
 
 

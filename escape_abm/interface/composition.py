@@ -5,7 +5,8 @@ Only this package imports Hydra. A notebook calls `compose(["product=tandem", "c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 import yaml
+from hydra import version
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -36,6 +38,8 @@ from escape_abm.runs.executors import Executor
 
 if TYPE_CHECKING:  # --help and shell completion answer before pandas and numba are imported
     pass
+STORED = ("rows", "construct")
+"""What `register_rows` puts where Hydra looks."""
 NOT_SETTINGS = ("sweep", "executor", "pictures")  # how runs are made, which moves no result
 
 
@@ -73,6 +77,25 @@ def _defaults(model: type[Product] | type[Component] | type[Construct]) -> dict[
     return {name: f.get_default() for name, f in model.model_fields.items() if not f.is_required()}
 
 
+@contextmanager
+def our_hydra(job_name: str = "app") -> Iterator[None]:
+    """Hydra on conf/, whatever a program around us has set up for itself; that is as before afterwards."""
+    register_rows()
+    around, store, base = GlobalHydra.instance(), ConfigStore.instance(), version.VersionBase.instance()
+    places = around.config_loader().get_search_path().get_path() if around.is_initialized() else []
+    if any(place.path == conf_dir() for place in places):
+        yield  # within an experiment, whose own choices are found too
+        return
+    theirs, repo, before, around.hydra = around.hydra, store.repo, base.version_base, None
+    store.repo = {name: node for name, node in repo.items() if name in ("hydra", "_dummy_empty_config_.yaml", *STORED)}
+    try:
+        with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir(), job_name=job_name):
+            yield
+    finally:
+        store.repo, GlobalHydra.instance().hydra = repo, theirs
+        base.version_base = before
+
+
 def compose(
     overrides: Sequence[str] = (), config_name: str = "config", config_dir: str | Path | None = None
 ) -> Settings:
@@ -88,12 +111,9 @@ def compose(
     """
     if isinstance(overrides, str):
         raise InputError(f"{overrides}: a list of words is wanted. Write compose({overrides.split()})")
-    register_rows()
     if config_dir is not None:
         overrides = [*overrides, command_line.searched(config_dir)]
-    if GlobalHydra.instance().is_initialized():  # within an experiment
-        return settings_of(compose_words(overrides, config_name).data, config_name, own_search_path(overrides))
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir()):
+    with our_hydra():
         return settings_of(compose_words(overrides, config_name).data, config_name, own_search_path(overrides))
 
 
@@ -103,7 +123,7 @@ def read(config_name: str, words: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         InputError: a word names no known key or choice.
     """
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir()):
+    with our_hydra():
         return compose_words(words, config_name).data
 
 
@@ -119,7 +139,8 @@ class Composed:
 
 def compose_words(overrides: Sequence[str], config_name: str) -> Composed:
     """Compose a configuration; Hydra must have been initialised."""
-    for override in parse_words(overrides):
+    parsed = parse_words(overrides)
+    for override in parsed:
         group = Path(conf_dir()) / override.key_or_group
         if isinstance(override.value(), list) and group.is_dir():
             raise InputError(f"{override.input_line}: {override.key_or_group} takes one choice. {command_line.SEVERAL}")
@@ -140,6 +161,7 @@ def compose_words(overrides: Sequence[str], config_name: str) -> Composed:
         data: Any = OmegaConf.to_container(ours, resolve=True)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OSError) as error:
         raise InputError(explain(error, overrides, config_name)) from None
+    _refuse_merged(parsed, data)
     plain = _relabelled({str(k): v for k, v in data.items()}, overrides)
     refuse_drawn([o.partition("=")[0] for o in overrides], plain)
     file, trial = whole.hydra.runtime.choices.get("trial"), plain.get("trial") or {}
@@ -149,6 +171,18 @@ def compose_words(overrides: Sequence[str], config_name: str) -> Composed:
             f"{trial['name']}.yaml"
         )
     return Composed(plain, whole.hydra, refers)
+
+
+def _refuse_merged(parsed: Iterable[Override], data: dict[str, Any]) -> None:
+    """Refuse a dictionary in which other keys stay than those given: Hydra adds it to what is there."""
+    for override in parsed:
+        given, there = override.value(), data
+        if not isinstance(given, dict) or override.is_add() or override.is_hydra_override():
+            continue
+        for part in override.key_or_group.split("."):
+            there = there.get(part, {}) if isinstance(there, dict) else {}
+        if kept := command_line.left_beside(there, given):
+            raise InputError(command_line.added_to(str(override.input_line), kept))
 
 
 def parse_words(words: Iterable[str], parser: OverridesParser | None = None) -> list[Override]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 
 import hydra
 import yaml
-from hydra.errors import MissingConfigException
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from escape_abm.inputs.checks import suggest
 from escape_abm.interface import command_line
@@ -46,5 +49,23 @@ def explain(error: Exception, overrides: Sequence[str], config_name: str) -> str
         return (command_line.without_override(own, group) if own else "") or text
     if "Could not override" not in text:
         return text
-    whole = hydra.compose(config_name=config_name, return_hydra_config=True)
-    return command_line.unknown_key(overrides, OmegaConf.to_container(whole, resolve=False)) or text
+    return _unknown_key(overrides, config_name) or text
+
+
+def _unknown_key(overrides: Sequence[str], config_name: str) -> str:
+    """What to say of the first key that is unknown beside the choices that these words make; "" if there is none."""
+    loader = GlobalHydra.instance().config_loader()
+
+    def is_choice(word: str) -> bool:
+        group = word.lstrip("+~").partition("=")[0].partition("@")[0]
+        return "@" in word.partition("=")[0] or group.startswith("hydra.") or bool(loader.get_group_options(group))
+
+    choices = [w for w in overrides if is_choice(w)]
+    added = [w for w in overrides if w.startswith("+") and w not in choices]
+    for taken in ([*choices, *added], choices, []):
+        with suppress(HydraException, OmegaConfBaseException):
+            whole = hydra.compose(config_name=config_name, overrides=taken, return_hydra_config=True)
+            return command_line.unknown_key(
+                [w for w in overrides if w not in taken], OmegaConf.to_container(whole, resolve=False)
+            )
+    return ""

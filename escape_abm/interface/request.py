@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, QuotedString
@@ -23,11 +22,10 @@ from escape_abm.interface.composition import (
     NOT_SETTINGS,
     Composed,
     compose_words,
-    conf_dir,
+    our_hydra,
     own_search_path,
     parse_words,
     refuse_drawn,
-    register_rows,
     settings_of,
     with_value,
 )
@@ -45,8 +43,7 @@ def ask(experiment: Experiment, words: list[str], config_name: str, multirun: bo
     Raises:
         InputError: as `compose`.
     """
-    register_rows()
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir(), job_name=experiment.name):
+    with our_hydra(experiment.name):
         return build_request(words, config_name, experiment, multirun)
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import hydra
 import pytest
+import yaml
+from hydra import version
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 
 from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.settings import Settings
 from escape_abm.interface.composition import compose, conf_dir
+from escape_abm.interface.composition import read as read_config
 from escape_abm.interface.launch import launch
 from tests.inputs.test_parameters import ROWS
 
@@ -185,6 +190,21 @@ BAD = {
         "clinic.relapse_blast_fraction=0.5 clinic.largest_blast_fraction=0.5",
         ["0.5", "packed"],
     ),
+    "a dictionary that would be added": (
+        "comparators={}",
+        ["would not replace", "cd19_fmc63", "and 5 more would stay", "'~comparators' '+comparators={}'"],
+    ),
+    "a dictionary inside others": ("trial.strata={all:x}", ["responders", "'~trial.strata' '+trial.strata={all:x}'"]),
+    "a dictionary in a dictionary": ("++biology.antigens.cd19={hits_to_loss:1}", ["blast_density_molecules"]),
+    "a component of another product": (
+        "product=cd22_m971 product.components.dual.day=1",
+        ["no such key 'product.components.dual.day'", "Choose one of: cd22."],
+    ),
+    "a component of another arm": (
+        "+product@comparators.b=sequential comparators.b.components.dual.day=3",
+        ["Choose one of: cd19, cd22."],
+    ),
+    "an arm of none": ("comparators=none comparators.tandem.label=x", ["There is none to choose from"]),
     "empty window": ("biology.car_t.rejection_first_day=300", ["300", "120", "raise the last"]),
 }
 
@@ -214,6 +234,54 @@ def test_bad_input_stops_at_the_door(
     assert "Nothing was run and nothing was written." in text
     assert "Traceback" not in text
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("product.components.dual.transduced_fraction", "{cd19: 0.5, cd22: 0.4}"), ("comparators", "{}")],
+)
+def test_a_dictionary_replaces_as_the_message_says(key: str, value: str) -> None:
+    settings = compose([f"~{key}", f"+{key}={value}"]).model_dump()
+    for part in key.split("."):
+        settings = settings[part]
+    assert settings == yaml.safe_load(value)
+
+
+def test_a_dictionary_of_all_that_is_there_needs_no_more_words() -> None:
+    key = "product.components.dual.transduced_fraction"
+    assert compose([f"{key}={{cd19: 0.5, cd22: 0.4}}"]) == compose([f"{key}.cd19=0.5", f"{key}.cd22=0.4"])
+
+
+def test_a_program_with_a_hydra_of_its_own(tmp_path: Path) -> None:
+    """Neither sees the other's configuration, whatever they call their groups."""
+    (tmp_path / "config.yaml").write_text("rate: 1\n")
+    store = ConfigStore.instance()
+    store.store(group="trial", name="theirs", node={"rate": 2})
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(version_base="1.2", config_dir=str(tmp_path)):
+        assert compose(["cohort.size=3"]).cohort.size == 3
+        assert read_config("figures", ["small=true"])["small"]
+        with pytest.raises(InputError, match="no such choice") as caught:
+            compose(["trial=their"])
+        assert "theirs" not in str(caught.value)
+        assert hydra.compose("config", ["+trial=theirs"]) == {"rate": 1, "trial": {"rate": 2}}
+        assert str(version.getbase()) == "1.2"
+    del store.repo["trial"]
+
+
+@pytest.mark.parametrize(("group", "text"), [("biology", "killing: {kill_per_day: 3}"), ("clinic", "")])
+def test_a_choice_of_ones_own_says_where_it_starts_from(group: str, text: str, tmp_path: Path) -> None:
+    file = tmp_path / group / "mine.yaml"
+    file.parent.mkdir()
+    file.write_text(text)
+    words = [f"{group}=mine"]
+    with pytest.raises(InputError, match=r"does not say where it starts from.*`defaults: \[fitted, _self_\]`"):
+        compose(words, config_dir=tmp_path)
+    rows = {"biology": "starting_fit", "clinic": "standard"}[group]
+    for start in ("fitted", rows):
+        file.write_text(f"defaults: [{start}, _self_]\n{text}")
+        change = {"biology": ["biology.killing.kill_per_day=3"], "clinic": []}[group]
+        assert compose(words, config_dir=tmp_path) == compose([f"{group}={start}", *change])
 
 
 def test_compose_raises_input_error() -> None:

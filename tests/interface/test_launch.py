@@ -1,0 +1,71 @@
+"""From a command line to a run: what Hydra is told, and what is left when it is refused."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from escape_abm.inputs.settings import Settings
+from escape_abm.interface.launch import launch
+from escape_abm.runs import terminal
+from escape_abm.runs.run_folder import Run
+
+Door = Callable[..., list[Settings] | str]
+
+
+@pytest.fixture
+def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Door:
+    """Takes a command line; gives the settings of what would be run, or what is said if it is refused."""
+    monkeypatch.chdir(tmp_path)
+
+    def take(*words: str) -> list[Settings] | str:
+        ran: list[Settings] = []
+
+        def task(settings: Settings, _run: Run) -> None:
+            ran.append(settings)
+
+        GlobalHydra.instance().clear()
+        monkeypatch.setattr(sys, "argv", ["compare_products.py", *words])
+        try:
+            launch(task)
+        except SystemExit as stopped:
+            return str(stopped.code)
+        finally:
+            terminal.hush(False)
+        return ran
+
+    return take
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> str:
+    """A folder with a biology of one's own."""
+    (tmp_path / "own" / "biology").mkdir(parents=True)
+    (tmp_path / "own" / "biology" / "my.yaml").write_text("defaults: [fitted, _self_]\nkilling: {kill_per_day: 3}\n")
+    return str(tmp_path / "own")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "trial=none --config-dir {} biology=my",
+        "trial=none -q biology=my -cd {} comparators=none",
+        "trial=none --config-dir={} -q biology=my --quiet",
+    ],
+)
+def test_flags_may_stand_between_overrides(line: str, door: Door, mine: str) -> None:
+    (settings,) = door(*line.format(mine).split())
+    assert isinstance(settings, Settings)
+    assert settings.biology.killing.kill_per_day == 3
+    assert not settings.trial.published
+
+
+def test_what_is_shown_takes_flags_between_overrides_too(
+    door: Door, mine: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    door("trial=none", "--cfg", "job", "--config-dir", mine, "biology=my", "-p", "biology.killing.kill_per_day")
+    assert capsys.readouterr().out == "3\n"
