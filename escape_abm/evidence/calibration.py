@@ -49,6 +49,8 @@ from escape_abm.inputs.trial import MEDIANS
 from escape_abm.trials.comparison import COLUMNS, exact, interval
 
 Floats = NDArray[np.float64]
+INDEPENDENT = 5
+"""How many times a chain should have forgotten where it was before its draws count."""
 
 
 # ------------------------------------------------------------------------------------------------- the whole fit
@@ -159,10 +161,12 @@ class Fit(NamedTuple):
     def mixing(self) -> str:
         """One sentence on how well the chains mixed."""
         p = self.posterior
+        enough = math.ceil(2 * INDEPENDENT * p.steps_to_forget)  # the first half is dropped
+        short = f" Too few steps: give calibration.steps={enough} or more." if p.steps < enough else ""
         return (
             f"{p.steps} steps of {chains(len(self.free))} chains, the first half dropped; a chain forgets in "
             f"{p.steps_to_forget:.0f} steps. Trials differ by {self.between_trials_sd:.2f} (logit, SD) for reasons "
-            "that no parameter explains."
+            f"that no parameter explains.{short}"
         )
 
     def checked(self) -> pd.DataFrame:
