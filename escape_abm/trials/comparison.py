@@ -115,7 +115,7 @@ def chosen(patients: pd.DataFrame, condition: str) -> NDArray[np.bool_]:
         return np.ones(len(patients), dtype=bool)
     try:
         _refuse_code(condition)
-        met = patients.eval(condition, engine="python")
+        met: Any = patients.eval(condition, engine="python")
     except Exception as error:  # noqa: BLE001  (pandas raises many kinds)
         known = ", ".join(patients.columns)
         raise InputError(f"condition {condition!r}: {error}. Columns of the patients table: {known}") from None
