@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from escape_abm.inputs.checks import InputError, suggest
-from escape_abm.interface.groups import GROUPS, HIDDEN, PLACES, STARTS, choices, conf_dir, place
+from escape_abm.interface import own_choices
+from escape_abm.interface.groups import choices
 
 OWN_FOLDER, MULTIRUN, QUIET = ("--config-dir", "-cd"), ("--multirun", "-m"), ("--quiet", "-q")
 VERBOSE, HELP, VERSION, CFG = ("--verbose", "-v"), ("--help", "-h"), ("--version",), ("--cfg", "-c")
@@ -24,6 +23,7 @@ INFO_PARTS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpa
 
 EXTENSIBLE = ("comparators", "antigens", "components", "constructs", "options")  # nodes to which a user may add
 NUMBERS = "Its numbers are keys of their own, for example regimen.dose_cells_per_kg=2e6: --cfg job shows them"
+BRACKETS = "Put the whole of KEY=VALUE in quotes, for example 'trial.strata={responders: complete_remission}'"
 CONSTRUCT = "Write for example construct@product.components.cd19.constructs.cd19=cat_41bb product.name=NAME"
 SEVERAL = (
     "For a run of each, add -m (--multirun) and write a,b,c. To compare products on the same patients: product=A "
@@ -94,7 +94,7 @@ def _parted(words: Sequence[str]) -> tuple[list[str], set[str], Path | None, tup
             value = value if equals else (rest.pop(0) if rest else "")
             if own is not None:
                 raise InputError(f"{flag} is given twice: {own} and {value}. Put the choices of both into one folder")
-            own = _folder(flag, value)
+            own = own_choices.folder_of(flag, value)
         else:
             seen.add(_flag(flag))
             if flag in HYDRAS:
@@ -128,84 +128,17 @@ def _value(flag: str, given: str | None, rest: list[str]) -> list[str]:
     return [given]
 
 
-def _folder(flag: str, place: str) -> Path:
-    if not place or ("=" in place and not Path(place).is_dir()):
-        raise InputError(f"{flag}: which folder? Write {flag} FOLDER; it holds your own choices")
-    folder = Path(place).resolve()
-    if not folder.is_dir():
-        there = "" if Path(place).is_absolute() else f" ({folder})"
-        raise InputError(
-            f"{flag} {place}: no such folder{there}. It holds your own choices, for example trial/mine.yaml"
-        )
-    if not any((folder / group).is_dir() for group in (*GROUPS, *HIDDEN)):
-        above = f"Write {flag} {folder.parent}" if folder.name in GROUPS else "It holds for example trial/mine.yaml"
-        raise InputError(f"{flag} {place}: no folder of a group is in it. {above}")
-    for file in sorted(file for group in GROUPS for file in folder.glob(f"{group}/*.yaml")):
-        _check_file(file)
-    return folder
-
-
-def _check_file(file: Path) -> None:
-    """Refuse an own choice that cannot be read or would land in another place than ours, and traits without a source.
-
-    A trait that is set on the command line needs none.
-    """
-    try:
-        said = place(file)
-        content = yaml.safe_load(file.read_bytes()) or {}
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file}: byte {error.start} is no UTF-8. Save the file as UTF-8") from None
-    except yaml.YAMLError as error:
-        raise InputError(unreadable(error, file)) from None
-    wanted = PLACES.get(file.parent.name, "")
-    if (wanted and not said) or " " in said:
-        raise InputError(f"{file}: the first line must be `# @package {wanted or said.split()[0]}`")
-    if not isinstance(content, dict):
-        raise InputError(f"{file}: a choice is lines of `key: value`, not {str(content)[:40]!r}")
-    _refuse_rows(file, content)
-    bare = [k for k in content if str(k).endswith("_fold") and k not in (content.get("sources") or {})]
-    if bare and file.parent.name == "construct":
-        raise InputError(
-            f"{file}: {', '.join(bare)} without a source. Add sources: {{{bare[0]}: assumed}}, a key of "
-            "escape_abm/references.csv, or the citation"
-        )
-
-
-def _refuse_rows(file: Path, content: Mapping[str, Any]) -> None:
-    """Refuse a choice that does not say where it starts from, if it lacks what the default choice sets."""
-    group = file.parent.name
-    if "defaults" in content or group not in STARTS:
-        return
-    default, rows = STARTS[group]
-    own = content.get(group) or {} if place(file) == "_global_" else content
-    if lacks := left_beside(yaml.safe_load((conf_dir() / group / f"{default}.yaml").read_bytes()), own):
-        raise InputError(
-            f"{file}: does not say where it starts from, and {group}={default} sets more than it does "
-            f"({', '.join(lacks[:3])}). Write `defaults: [{default}, _self_]` in it to start from the default, or "
-            f"`defaults: [{rows}, _self_]` to start from the parameter rows"
-        )
-
-
-def unreadable(error: yaml.YAMLError, file: Path | None = None) -> str:
-    """Where a file is no YAML, and why."""
-    mark = getattr(error, "problem_mark", None)
-    if mark is None:
-        return (f"{file}: " if file else "") + " ".join(str(error).split())
-    problem = str(error.problem)
-    way = "Look at the line before too; text with `: ` or `#` in it takes quotes"
-    if "duplicate" in problem:
-        way = "Keep one"
-    elif r"\t" in problem:
-        way = "Indent by spaces, not by tabs"
-    return f"{file or mark.name}, line {mark.line + 1}: {problem}. {way}"
-
-
 def _check_word(word: str, own: Path | None) -> None:
     """Refuse a word that is no override, with what it may have been meant to be."""
-    if "=" in word or word.startswith("~"):
+    key, equals, value = word.lstrip("+~").partition("=")
+    if not key:
+        raise InputError(f"{word}: a word is KEY=VALUE, and this has no key. --help lists what can be set")
+    if any(value.count(left) > value.count(right) for left, right in ("[]", "{}")) and not {"'", '"'} & set(value):
+        raise InputError(f"{word}: a bracket is not closed; part of a value with spaces? {BRACKETS}")
+    if equals or word.startswith("~"):
         return
     if any(word.count(right) > word.count(left) for left, right in ("[]", "{}", "()")):
-        raise InputError(f"{word}: part of a value with spaces? Put the whole of KEY=VALUE in quotes")
+        raise InputError(f"{word}: part of a value with spaces? {BRACKETS}")
     every = choices(own)
     if word in every:
         raise InputError(f"{word}: which one? Write {word}=CHOICE. Choices of {word}: {', '.join(every[word])}")
@@ -287,16 +220,22 @@ def added_to(word: str, kept: Sequence[str]) -> str:
     )
 
 
-def left_beside(there: Any, given: Mapping[Any, Any]) -> list[str]:
-    """Keys of a mapping, at any depth, that stay beside those given for it."""
-    if not isinstance(there, Mapping):
-        return []
-    names = {str(key): value for key, value in given.items()}
-    kept = [str(key) for key in there if str(key) not in names]
-    for key, value in names.items():
-        if isinstance(value, Mapping):
-            kept += [f"{key}.{below}" for below in left_beside(there.get(key), value)]
-    return kept
+def unreadable_value(word: str) -> str:
+    """What to say of a word whose value cannot be read, by what it seems to be."""
+    key, _, value = word.partition("=")
+    if value.startswith("{"):
+        way = f"A dictionary is written '{key}={{NAME: VALUE, NAME: VALUE}}', with colons, its brackets closed"
+    elif value.startswith("["):
+        way = f"A list is written '{key}=[1,2]', its brackets closed"
+    elif value.startswith("~/"):
+        way = f"Write the whole path: {key}={Path(value).expanduser()}"
+    elif value.startswith(",") or value.endswith(",") or ",," in value:
+        way = f"Several values, for -m, are {key}=A,B, without a comma before or after"
+    elif re.match(r"(range|interval|choice|glob|sort|shuffle|tag)\(", value):
+        way = f"For -m: {key}=range(1,9), {key}=interval(0.1,1), {key}=choice(a,b)"
+    else:
+        way = f"A text with spaces, commas, brackets or signs takes both kinds of quotes: '{key}=\"{value}\"'"
+    return f"{word}: cannot be read. {way}"
 
 
 def decimal_point(word: str) -> str:
@@ -320,31 +259,7 @@ def unknown_key(words: Sequence[str], there: Any) -> str:
                 new = f" To add a new one: +{group}{word.lstrip('+')}" if i and parts[i - 1] in EXTENSIBLE else ""
                 return f"{word}: no such key {name!r}. {near}{end}{new}"
             owner = owner[part]
-        if isinstance(owner, dict) and owner and "{" in word:
-            return added_to(word, list(owner))
-    return ""
-
-
-def searched(folder: str | Path) -> str:
-    """The override with which Hydra looks in a folder too."""
-    quoted = str(_folder("config_dir", str(folder))).replace("\\", "\\\\").replace("'", "\\'")
-    return f"hydra.searchpath=['file://{quoted}']"
-
-
-def own_folder(words: Sequence[str]) -> Path | None:
-    """The folder in which Hydra looks too."""
-    for word in words:
-        found = re.fullmatch(r"hydra\.searchpath=\['?file://(.*?)'?\]", word)
-        if found:
-            return Path(re.sub(r"\\(.)", r"\1", found[1]))
-    return None
-
-
-def without_override(own: Path, group: str) -> str:
-    """What to write in the own choice that takes a group which has a choice already; "" if there is none."""
-    for file in sorted(own.glob("*/*.yaml")):
-        for item in (yaml.safe_load(file.read_bytes()) or {}).get("defaults") or ():
-            for key, choice in item.items() if isinstance(item, dict) else ():
-                if key.lstrip("/") == group:
-                    return f"{file}: {group} has a choice already: write `- override /{group}: {choice}`"
+        if isinstance(owner, dict) and "{" in word:
+            plus = f"{word}: names are added to {name} with a plus: '+{word.lstrip('+')}'"
+            return added_to(word, [str(key) for key in owner]) if owner else plus
     return ""

@@ -11,17 +11,23 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import (
+    InterpolationKeyError,
+    InterpolationResolutionError,
+    InterpolationToMissingValueError,
+    OmegaConfBaseException,
+)
 
 from escape_abm.inputs.checks import suggest
-from escape_abm.interface import command_line
+from escape_abm.interface import command_line, own_choices
+from escape_abm.interface.groups import GROUPS
 
 
 def explain(error: Exception, overrides: Sequence[str], config_name: str) -> str:
     """What Hydra says, and the nearest name for a key that it does not know; Hydra must have been initialised."""
     if isinstance(error, yaml.YAMLError):
-        return command_line.unreadable(error)
-    own = command_line.own_folder(overrides)
+        return own_choices.unreadable(error)
+    own = own_choices.own_folder(overrides)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         choices = sorted(error.options)
@@ -33,6 +39,13 @@ def explain(error: Exception, overrides: Sequence[str], config_name: str) -> str
             f"{group}={choice}: no such choice. {near}Choices of {group}: {', '.join(choices)}. "
             f"{mine}{group}/{choice}.yaml"
         )
+    if isinstance(error, InterpolationResolutionError | InterpolationKeyError | InterpolationToMissingValueError):
+        key = str(error.full_key)
+        what = str(error).splitlines()[0]
+        return f"{key}: {what}. ${{KEY}} is the value of another key; --cfg job shows all keys"
+    if "Config group override must be" in str(error):
+        which = next((o for o in overrides if o.lstrip("+~").partition("=")[0] in ("hydra", *GROUPS)), "")
+        return f"{which}: a group takes a choice by its name"
     cause = error.__cause__ or error.__context__
     text = str(error).strip()
     if cause is not None and str(cause).strip() and str(cause).strip() not in text:
@@ -46,7 +59,7 @@ def explain(error: Exception, overrides: Sequence[str], config_name: str) -> str
         which = next((o for o in overrides if o.startswith(f"+{group}=")), "")
         if which:
             return f"{which}: this group has a choice already, which is replaced without the +: {which.lstrip('+')}"
-        return (command_line.without_override(own, group) if own else "") or text
+        return (own_choices.without_override(own, group) if own else "") or text
     if "Could not override" not in text:
         return text
     return _unknown_key(overrides, config_name) or text

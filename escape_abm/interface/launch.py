@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from escape_abm import __version__
 from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.settings import Settings
-from escape_abm.interface import command_line, help
+from escape_abm.interface import command_line, help, own_choices
 from escape_abm.interface.composition import compose_words, conf_dir, from_config, our_hydra, register_rows
 from escape_abm.interface.request import build_request
 from escape_abm.runs.fingerprint import Earlier, Experiment, Identity, Index, identify
@@ -60,7 +60,7 @@ def launch(
         sys.stdout.write("\n")
         return
     register_rows()
-    own = [command_line.searched(line.own)] if line.own else []
+    own = [own_choices.searched(line.own)] if line.own else []
     if line.asked:  # --cfg, shell completion and their kin
         if line.asked == "cfg":  # what it shows is a run that could be
             _refuse_unknown([*line.words, *own], config_name)

@@ -13,6 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, QuotedString
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from escape_abm.inputs.checks import InputError, check
 from escape_abm.inputs.row_table import parameter_rows
@@ -172,10 +173,24 @@ def check_section(model: Any, data: dict[str, Any], name: str) -> Any:
 # ------------------------------------------------------------------------------------------------------------ launching
 
 
+LONGEST = 60  # characters that are added to the name of a folder, or a name inside it has
+
+
 def _folder(node: DictConfig, key: str) -> Path:
-    if not str(node.dir).strip():
-        raise InputError(f"{key}={node.dir}: which folder? Name one, or leave this out for a new one in outputs/")
-    return Path(str(node.dir)).absolute()
+    given = ""
+    try:
+        given = str(node.dir)
+        if not given.strip():
+            raise InputError(f"{key}={given}: which folder? Name one, or leave this out for a new one in outputs/")
+        folder = Path(given).absolute()
+        for name in (folder, folder.parent / f"{folder.name}{'_' * LONGEST}", folder / ("_" * LONGEST)):
+            name.is_dir()  # of names that are too long, or through a file, the system complains
+    except OmegaConfBaseException as error:
+        raise InputError(f"{key}: {str(error).splitlines()[0]}. Name a folder") from None
+    except (OSError, ValueError) as error:
+        what = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"{key}={given[:60]}: {what}. Name another folder") from None
+    return folder
 
 
 def _by_hand(words: Sequence[str], key: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -19,7 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.rows import Section
@@ -44,6 +45,16 @@ class Executor(Section):
     """slurm: of a worker."""
     options: dict[str, str | int | float] = {}
     """slurm: further ones of sbatch, for example {account: mine, qos: short}."""
+
+    @field_validator("address")
+    @classmethod
+    def _reachable(cls, address: str | None) -> str | None:
+        if address is None:
+            return None
+        said = re.fullmatch(r"[a-z]+://\S+:(\d{1,5})/?", address)
+        if said is None or not 1 <= int(said[1]) <= 65535:
+            raise ValueError("must be as the scheduler says it, tcp://HOST:PORT, with a port from 1 to 65535")
+        return address
 
     def batch_of(self, jobs: int, workers: int) -> int:
         """Jobs that a worker takes at a time."""

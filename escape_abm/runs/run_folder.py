@@ -50,7 +50,17 @@ LIBRARIES = (
     "emcee",
 )
 PROVENANCE, ERROR, LOCK, PARTIAL, KEPT = "provenance.json", "error.txt", ".lock", ".partial", ".kept"
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
+NO_ROOM = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+)
 
 
 class StorageError(InputError):

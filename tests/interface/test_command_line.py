@@ -42,6 +42,8 @@ MISTAKES = {
     "x={a: 1}": "part of a value with spaces",
     "seed=1 product=tandem seed=2": "seed=1 and seed=2: seed is set twice. Keep one, or for a run of each: -m seed=1,2",
     "--cfg job -m seed=1,2": "--cfg shows one run",
+    f"--config-dir {'a' * 300}": "File name too long. Write --config-dir FOLDER",
+    f"-cd {'a/' * 2500}": "File name too long",
     "--cfg": "which part? Write --cfg job",
     "-c jobs": "-c jobs: which part?",
     "--info nothing": "--info nothing: which part?",

@@ -205,6 +205,32 @@ BAD = {
         ["Choose one of: cd19, cd22."],
     ),
     "an arm of none": ("comparators=none comparators.tandem.label=x", ["There is none to choose from"]),
+    "a sweep of nothing": ("-m seed=range(5,5)", ["seed=range(5,5): no value at all"]),
+    "a sweep of no choice": ("-m product=glob(zzz*) sweep=zip", ["product=glob(zzz*): no value at all"]),
+    "a range that stands still": ("-m seed=range(1,5,0)", ["seed=range(1,5,0): cannot be read", "seed=range(1,9)"]),
+    "empty values": ("-m seed=1,", ["without a comma before or after"]),
+    "a name too long for a folder": (f"hydra.run.dir={'a' * 300}", ["File name too long", "Name another folder"]),
+    "a path too long": (f"-m seed=1,2 hydra.sweep.dir={'a/' * 2500}x", ["File name too long"]),
+    "a choice of a long name": (f"product={'a' * 300}", ["no such choice"]),
+    "a home that the shell left alone": ("hydra.run.dir=~/x", ["Write the whole path"]),
+    "a folder from nowhere": ("hydra.run.dir=${nope}", ["hydra.run.dir: Interpolation key 'nope' not found"]),
+    "a value from nowhere": ("seed=${nope}", ["seed: Interpolation key 'nope' not found", "--cfg job"]),
+    "a dictionary without colons": ("executor.options={a=1}", ["written 'executor.options={NAME: VALUE"]),
+    "a dictionary left open": ("trial.strata={a:b", ["a bracket is not closed", "in quotes"]),
+    "a list of nothing readable": ("biology.routes_off=[(]", ["written 'biology.routes_off=[1,2]'"]),
+    "a new name in an empty dictionary": ("draws={a:[1]}", ["added to draws with a plus: '+draws={a:[1]}'"]),
+    "no key": ("=3", ["=3: a word is KEY=VALUE, and this has no key"]),
+    "nothing to take away": ("~", ["this has no key"]),
+    "a port that is none": (
+        "-m seed=1,2 executor=dask executor.address=tcp://127.0.0.1:99999",
+        ["a port from 1 to 65535"],
+    ),
+    "no address": ("-m seed=1,2 executor=dask executor.address=here", ["tcp://HOST:PORT"]),
+    "a file for a choice": ("trial=../trial/none", ["a choice is a name, without / or .."]),
+    "a file for an arm": ("+product@comparators.b=/etc/passwd", ["a choice is a name", "product=NAME"]),
+    "something to call": ("+hydra.callbacks.a._target_=os.getcwd", ["a configuration is data and calls nothing"]),
+    "a log elsewhere": ("+hydra.job_logging.handlers.console.filename=x.log", ["in the folder of its run"]),
+    "a number for Hydra": ("hydra=3", ["hydra=3: a group takes a choice by its name"]),
     "empty window": ("biology.car_t.rejection_first_day=300", ["300", "120", "raise the last"]),
 }
 
@@ -282,6 +308,29 @@ def test_a_choice_of_ones_own_says_where_it_starts_from(group: str, text: str, t
         file.write_text(f"defaults: [{start}, _self_]\n{text}")
         change = {"biology": ["biology.killing.kill_per_day=3"], "clinic": []}[group]
         assert compose(words, config_dir=tmp_path) == compose([f"{group}={start}", *change])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("hydra: {callbacks: {x: {_target_: os.mkdir, path: made}}}", "of hydra a choice may set"),
+        ("hydra: {job_logging: {handlers: {console: {class: os.mkdir, path: made}}}}", "of hydra a choice may set"),
+        ("defaults: [fitted@biology, override /hydra/job_logging: disabled, _self_]", "of hydra a choice may set"),
+        ("hydra: {run: {dir: ..}}", "of hydra a choice may set"),
+        ("biology: !!python/object/apply:os.mkdir [made]", "could not determine a constructor"),
+        ("biology: {killing: {_target_: os.mkdir}}", "_target_: no such key"),
+    ],
+)
+def test_choices_of_others_are_data(text: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they name is never called, and where a run goes they do not say."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "own" / "biology" / "theirs.yaml"
+    file.parent.mkdir(parents=True)
+    start = "" if text.startswith("defaults") else "defaults: [fitted@biology, _self_]\n"
+    file.write_text(f"# @package _global_\n{start}{text}\n")
+    with pytest.raises(InputError, match=told):
+        compose(["biology=theirs"], config_dir=tmp_path / "own")
+    assert [p.name for p in tmp_path.iterdir()] == ["own"]
 
 
 def test_compose_raises_input_error() -> None:
