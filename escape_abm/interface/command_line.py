@@ -64,7 +64,7 @@ def read(words: Sequence[str]) -> Line:
     if seen & {*SHELL, "--hydra-help"}:
         if seen & set(SHELL) and not re.fullmatch("(install|uninstall|query)=(bash|fish|zsh)", " ".join(plain)):
             raise InputError(f"{SHELL[0]} {' '.join(plain)}: write {SHELL[0]} install=bash (or fish, zsh)")
-        return Line(plain, own, "hydra", hydras=hydras)
+        return Line(plain if seen & set(SHELL) else [], own, "hydra", hydras=hydras)
     if seen & {"--resolve", *PACKAGE} and not seen & set(CFG):
         raise InputError(f"{hydras[0]}: only --cfg takes it. Write --cfg job {' '.join(hydras)}")
     for i, word in enumerate(plain):
@@ -122,7 +122,7 @@ def _value(flag: str, given: str | None, rest: list[str]) -> list[str]:
     if given is None and rest and not rest[0].startswith(("-", "~")) and "=" not in rest[0]:
         given = rest.pop(0)
     if given is None and flag in INFO:
-        return []
+        given = "all"
     if not given or (known and given not in known):
         raise InputError(f"{flag} {given or ''}: which part? Write {flag} {' or '.join(known) or 'KEY'}")
     return [given]
@@ -159,9 +159,8 @@ def _refuse_twice(words: Sequence[str]) -> None:
         key, equals, value = word.lstrip("+").partition("=")
         if equals and key in seen:
             before = seen[key]
-            raise InputError(
-                f"{before} and {word}: {key} is set twice. Keep one, or for a run of each: -m {before},{value}"
-            )
+            each = "" if before.partition("=")[2] == value else f", or for a run of each: -m {before},{value}"
+            raise InputError(f"{before} and {word}: {key} is set twice. Keep one{each}")
         seen[key] = word
 
 
@@ -223,7 +222,9 @@ def added_to(word: str, kept: Sequence[str]) -> str:
 def unreadable_value(word: str) -> str:
     """What to say of a word whose value cannot be read, by what it seems to be."""
     key, _, value = word.partition("=")
-    if value.startswith("{"):
+    if not re.fullmatch(r"[+~]{0,2}[\w.@/$:-]+", key) or "~" in key[1:] or ".." in key:
+        way = f"A key is names with points between them, as in biology.killing.hill; {key!r} is none"
+    elif value.startswith("{"):
         way = f"A dictionary is written '{key}={{NAME: VALUE, NAME: VALUE}}', with colons, its brackets closed"
     elif value.startswith("["):
         way = f"A list is written '{key}=[1,2]', its brackets closed"
@@ -234,7 +235,7 @@ def unreadable_value(word: str) -> str:
     elif re.match(r"(range|interval|choice|glob|sort|shuffle|tag)\(", value):
         way = f"For -m: {key}=range(1,9), {key}=interval(0.1,1), {key}=choice(a,b)"
     else:
-        way = f"A text with spaces, commas, brackets or signs takes both kinds of quotes: '{key}=\"{value}\"'"
+        way = f"A text with spaces, commas, brackets or other signs takes both kinds of quotes: '{key}=\"{value}\"'"
     return f"{word}: cannot be read. {way}"
 
 

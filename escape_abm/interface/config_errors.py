@@ -43,13 +43,18 @@ def explain(error: Exception, overrides: Sequence[str], config_name: str) -> str
         key = str(error.full_key)
         what = str(error).splitlines()[0]
         return f"{key}: {what}. ${{KEY}} is the value of another key; --cfg job shows all keys"
+    if gone := re.search(r"Could not delete (?:from config\. )?'([^'=]*)", str(error)):
+        return (
+            f"~{gone[1]}: there is nothing of this name to take away, or not with this value. --cfg job shows all keys"
+        )
+    if plus := re.search(r"force-add of config groups is not supported: '(\S*)'", str(error)):
+        return f"{plus[1]}: a group takes no plus, it has a choice already. Write {plus[1].lstrip('+')}"
+    if merged := re.match(r"Error merging override (.*)", text_of(error)):
+        return f"{merged[1]}: {text_of(error).splitlines()[-1]}"
     if "Config group override must be" in str(error):
         which = next((o for o in overrides if o.lstrip("+~").partition("=")[0] in ("hydra", *GROUPS)), "")
         return f"{which}: a group takes a choice by its name"
-    cause = error.__cause__ or error.__context__
-    text = str(error).strip()
-    if cause is not None and str(cause).strip() and str(cause).strip() not in text:
-        text += "\n" + str(cause).strip().splitlines()[0]
+    text = text_of(error)
     if "Ambiguous value" in text:
         which = next((o for o in overrides if "," in o), "")
         return f"{which}: this is several values. {command_line.decimal_point(which)}{command_line.SEVERAL}"
@@ -65,13 +70,21 @@ def explain(error: Exception, overrides: Sequence[str], config_name: str) -> str
     return _unknown_key(overrides, config_name) or text
 
 
+def text_of(error: Exception) -> str:
+    """What an error says, and the first line of what it was raised from."""
+    cause, text = error.__cause__ or error.__context__, str(error).strip()
+    if cause is not None and str(cause).strip() and str(cause).strip() not in text:
+        text += "\n" + str(cause).strip().splitlines()[0]
+    return text
+
+
 def _unknown_key(overrides: Sequence[str], config_name: str) -> str:
     """What to say of the first key that is unknown beside the choices that these words make; "" if there is none."""
     loader = GlobalHydra.instance().config_loader()
 
     def is_choice(word: str) -> bool:
         group = word.lstrip("+~").partition("=")[0].partition("@")[0]
-        return "@" in word.partition("=")[0] or group.startswith("hydra.") or bool(loader.get_group_options(group))
+        return "@" in word.partition("=")[0] or group == "hydra.searchpath" or bool(loader.get_group_options(group))
 
     choices = [w for w in overrides if is_choice(w)]
     added = [w for w in overrides if w.startswith("+") and w not in choices]

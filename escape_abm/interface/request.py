@@ -150,7 +150,8 @@ def _jobs(
                 data = composed(tuple(words))
             settings = settings_of(data, config_name, own)
         except InputError as error:
-            raise InputError(f"job {number} ({' '.join(words)}): {error}") from None
+            which = f"job {number} ({' '.join(words)}): " if words else ""
+            raise InputError(f"{which}{error}") from None
         values = {k.lstrip("+"): v if isinstance(v, str | int | float) else text for k, (text, v) in pairs.items()}
         given = [w for w in fixed if not w.startswith("hydra") and w.partition("=")[0] not in pairs] + words
         identity = identify(experiment, settings)

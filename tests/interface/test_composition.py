@@ -230,6 +230,12 @@ BAD = {
     "a file for an arm": ("+product@comparators.b=/etc/passwd", ["a choice is a name", "product=NAME"]),
     "something to call": ("+hydra.callbacks.a._target_=os.getcwd", ["a configuration is data and calls nothing"]),
     "a log elsewhere": ("+hydra.job_logging.handlers.console.filename=x.log", ["in the folder of its run"]),
+    "nothing to take away there": ("~comparators.nobody", ["~comparators.nobody: there is nothing of this name"]),
+    "no choice to take away": ("~trial=eliana", ["~trial: there is nothing of this name", "not with this value"]),
+    "a group with two plus": ("++cohort=low_burden", ["takes no plus", "Write cohort=low_burden"]),
+    "a key that is none": ("biology..killing=1", ["'biology..killing' is none"]),
+    "a key with an index": ("regimen.split_days[0]=1", ["A key is names with points between them"]),
+    "a mode that is none": ("hydra.mode=walk", ["hydra.mode=walk: Invalid value 'walk', expected one of [RUN"]),
     "a number for Hydra": ("hydra=3", ["hydra=3: a group takes a choice by its name"]),
     "empty window": ("biology.car_t.rejection_first_day=300", ["300", "120", "raise the last"]),
 }

@@ -13,6 +13,7 @@ from escape_abm.inputs.settings import Settings
 from escape_abm.interface.launch import launch
 from escape_abm.runs import terminal
 from escape_abm.runs.run_folder import Run
+from tests.interface import fuzz
 
 Door = Callable[..., list[Settings] | str]
 
@@ -69,3 +70,25 @@ def test_what_is_shown_takes_flags_between_overrides_too(
 ) -> None:
     door("trial=none", "--cfg", "job", "--config-dir", mine, "biology=my", "-p", "biology.killing.kill_per_day")
     assert capsys.readouterr().out == "3\n"
+
+
+def test_no_line_ends_in_a_traceback() -> None:
+    """A few of the lines that `python -m tests.interface.fuzz` tries; it says how each that went wrong ended."""
+    with fuzz.door_only():
+        for number in range(30):
+            line = fuzz.Lines(2, number)
+            end, said = fuzz.end_of(line.script, words := line.words())
+            assert end in ("ran", "refused"), f"{line.script}.py {words}\n{said}"
+
+
+def test_the_fuzz_sees_tracebacks_and_leftovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for body, told in (
+        ("raise OSError('raw')", "OSError: raw"),
+        ("import pathlib; pathlib.Path('left').touch()\nraise SystemExit('no. Nothing was run')", "left ['left']"),
+        ("raise SystemExit('full_key: seed')", "not our words"),
+    ):
+        (tmp_path / "script.py").write_text(body)
+        monkeypatch.setattr(fuzz, "FOLDER", tmp_path)
+        end, said = fuzz.end_of("script", [])
+        assert end == "wrong"
+        assert told in said
