@@ -18,8 +18,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
+try:
+    import numpy as np
+    import pandas as pd
+except ModuleNotFoundError as missing:
+    raise SystemExit(f"{missing}. Enter the environment first: python3 start.py setup says how") from None
 
 from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.checks import check as check_section

@@ -18,7 +18,10 @@ OWN = ("figure", "into", "small", "workers")
 def main(words: list[str]) -> None:
     """Draw what is asked for, and say where it is."""
     # Imported here so that --help answers at once.
-    from escape_abm.inputs.checks import InputError
+    try:
+        from escape_abm.inputs.checks import InputError
+    except ModuleNotFoundError as missing:
+        raise SystemExit(f"{missing}. Enter the environment first: python3 start.py setup says how") from None
     from escape_abm.interface import catalogue, own_choices
     from escape_abm.interface.composition import read
     from escape_abm.runs import terminal

@@ -46,6 +46,7 @@ from escape_abm.inputs.row_table import parameter_rows
 from escape_abm.inputs.rows import replace
 from escape_abm.inputs.settings import Settings
 from escape_abm.inputs.trial import MEDIANS
+from escape_abm.trials import processors
 from escape_abm.trials.comparison import COLUMNS, exact, interval
 
 Floats = NDArray[np.float64]
@@ -284,7 +285,7 @@ def calibrate(
 
 
 def _workers(settings: Settings) -> int:
-    return settings.workers or os.cpu_count() or 1
+    return settings.workers or processors.cores()
 
 
 def runs_of_wave(
@@ -294,8 +295,8 @@ def runs_of_wave(
     """The runs of one wave, in order; those that are kept already are read."""
     keep.mkdir(parents=True, exist_ok=True)
     tasks = (
-        joblib.delayed(_one_run)(keep / f"{wave}_{i:05d}.json", place, free, targets, trials,
-                                 patients, settings.seed + 1000003 * wave + i)
+        joblib.delayed(processors.serve)(os.getpid(), _one_run, keep / f"{wave}_{i:05d}.json", place, free, targets,
+                                         trials, patients, settings.seed + 1000003 * wave + i)
         for i, place in enumerate(new)
     )  # fmt: skip
     for done in joblib.Parallel(n_jobs=_workers(settings), return_as="generator", batch_size=1)(tasks):
@@ -337,7 +338,8 @@ def leave_one_out(settings: Settings, found: Fit, on_progress: Callable[[int], N
         return pd.DataFrame(predict(found.emulator, sample, found.targets, seed)[trials == name])
 
     names = list(dict.fromkeys(trials))
-    tasks = (joblib.delayed(without)(name, settings.seed + 100 + i) for i, name in enumerate(names))
+    serve, me = joblib.delayed(processors.serve), os.getpid()
+    tasks = (serve(me, without, name, settings.seed + 100 + i) for i, name in enumerate(names))
     out = []
     for table in joblib.Parallel(n_jobs=_workers(settings), return_as="generator")(tasks):
         out.append(table)

@@ -12,7 +12,6 @@ import re
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,8 +23,8 @@ from pydantic import Field, field_validator
 
 from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.rows import Section
+from escape_abm.trials.processors import end_with
 
-ORPHAN_SECONDS = 0.25  # between looks whether the caller still lives
 POLL_SECONDS = 3.0  # between looks at the queue of a cluster
 
 
@@ -135,13 +134,7 @@ class _Process:
 def _serve(connection: Connection, caller: int) -> None:
     """Do tasks until there are no more; a caller that was killed leaves no worker behind that goes on writing."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the caller stops its workers
-
-    def watch() -> None:
-        while os.getppid() == caller:
-            time.sleep(ORPHAN_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    end_with(caller)
     while True:
         try:
             do, task = connection.recv()

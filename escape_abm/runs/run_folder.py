@@ -28,7 +28,7 @@ from escape_abm import __version__
 from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.settings import Settings
 from escape_abm.runs.fingerprint import Identity, changed, library
-from escape_abm.runs.terminal import progress
+from escape_abm.runs.terminal import progress, warn
 from escape_abm.trials.virtual_trial import TrialResult, run_trial
 
 if TYPE_CHECKING:
@@ -61,6 +61,9 @@ NO_ROOM = (
     errno.EEXIST,
     errno.ENAMETOOLONG,
 )
+
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 
 
 class StorageError(InputError):
@@ -317,10 +320,23 @@ def held(folder: Path, say: Callable[[Path], None] | None = None) -> Iterator[No
             if say is not None:
                 say(folder)
             lock.acquire()
+        except (OSError, NotImplementedError) as error:  # the latter is filelock's word for ENOSYS
+            if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+                raise
+            say_no_locks()
     try:
         yield
     finally:
         lock.release()
+
+
+@cache
+def say_no_locks() -> None:
+    """Once for each process."""
+    warn(
+        "This file system has no locks: two commands that work in one folder would not notice each other. Run them one "
+        "after the other, or choose a folder elsewhere with hydra.run.dir (of a sweep hydra.sweep.dir)"
+    )
 
 
 def stopped(folder: Path, identity: Identity) -> None:
