@@ -29,6 +29,7 @@ from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.settings import Settings
 from escape_abm.runs.fingerprint import Identity, changed, library
 from escape_abm.runs.terminal import progress, warn
+from escape_abm.trials.checkpoints import how_many
 from escape_abm.trials.virtual_trial import TrialResult, run_trial
 
 if TYPE_CHECKING:
@@ -341,7 +342,7 @@ def say_no_locks() -> None:
 
 def stopped(folder: Path, identity: Identity) -> None:
     """Say what is kept of a run that was stopped; if nothing is, leave nothing of ours."""
-    done = sum(int(p.stem.split("_")[-1]) for p in (folder / KEPT / identity.name).glob("*.pkl"))
+    done = how_many(folder / KEPT / identity.name)
     if done:
         sys.stderr.write(f"Stopped. {done} patients are kept: the same command goes on from there, in {folder}\n")
         return
