@@ -4,6 +4,8 @@ python -m escape_abm list PATH                 the finished runs of a run, a swe
 python -m escape_abm check PATH                is every file present and unchanged?
 python -m escape_abm verify PATH [--sample 5]  repeats some runs and compares their tables byte by byte
 
+`verify` runs the scripts of experiments/ only; name another that you trust with --script FILE.
+
 For and from other programs (--help after the verb tells more):
 
 python -m escape_abm export RUN --into FOLDER  a finished run as ADSL and ADTTE (SAS transport, Dataset-JSON, CSV)
@@ -20,8 +22,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
+try:
+    import numpy as np
+    import pandas as pd
+except ModuleNotFoundError as missing:
+    raise SystemExit(f"{missing}. Enter the environment first: python3 start.py setup says how") from None
 
 from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.checks import check as check_section
@@ -92,7 +97,7 @@ def _sweep_faults(sweep: Path, looked_at: Sequence[Path]) -> list[str]:
     ]
 
 
-def verify(path: Path, sample: int, seed: int | None) -> int:
+def verify(path: Path, sample: int, seed: int | None, script: Path | None = None) -> int:
     """Run a random sample of finished runs again and compare bytes; the exit code."""
     finished, _ = run_folders(path)
     if not finished:
@@ -102,7 +107,7 @@ def verify(path: Path, sample: int, seed: int | None) -> int:
     wrong = 0
     with terminal.progress("runs again", len(chosen)) as advance:
         for folder in chosen:
-            faults = _again(folder)
+            faults = _again(folder, script)
             wrong += bool(faults)
             for fault in faults:
                 terminal.say(f"{folder}: {fault}")
@@ -111,15 +116,19 @@ def verify(path: Path, sample: int, seed: int | None) -> int:
     return 1 if wrong else 0
 
 
-def _again(folder: Path) -> list[str]:
-    """What differs when a run is made again."""
+def _again(folder: Path, trusted: Path | None) -> list[str]:
+    """What differs when a run is made again: by a script of ours or a trusted one, not by any that a folder names."""
     try:
         about = read_provenance(folder)
         settings = check_section(Settings, about["settings"])  # which an older version may have taken
     except InputError as error:
         return [str(error).removeprefix(f"{folder}/")]
-    script = SCRIPTS / f"{about['experiment']}.py"  # it may have been made elsewhere
-    experiment = Experiment(about["experiment"], script if script.exists() else Path(about["script"]), about["task"])
+    ours = {place.stem: place for place in [*SCRIPTS.glob("*.py"), *([trusted.resolve()] if trusted else [])]}
+    if about["experiment"] not in ours:
+        raise InputError(
+            f"{folder}: was made by {about['script']}, which is none of {SCRIPTS}. If you trust it: --script FILE"
+        )
+    experiment = Experiment(about["experiment"], ours[about["experiment"]], about["task"])
     identity = identify(experiment, settings)
     with tempfile.TemporaryDirectory() as place:
         run = Run(settings, Path(place), identity, pictures=False, quiet=True)
@@ -157,12 +166,13 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("path", type=Path, nargs="?", default=Path("outputs"))
     parser.add_argument("--sample", type=int, default=5, help="verify: how many runs (default 5)")
     parser.add_argument("--seed", type=int, help="verify: the same sample again")
+    parser.add_argument("--script", type=Path, help="verify: a script of your own, of whose runs there are some")
     asked: Any = parser.parse_args(words)
     try:
         if asked.verb == "check":
             return check(asked.path)
         if asked.verb == "verify":
-            return verify(asked.path, asked.sample, asked.seed)
+            return verify(asked.path, asked.sample, asked.seed, asked.script)
         found = load(asked.path)
         terminal.say(listed(found.runs, dict.fromkeys(["seed", *found.varied, *found.parameters])))
     except InputError as error:

@@ -18,8 +18,11 @@ OWN = ("figure", "into", "small", "workers")
 def main(words: list[str]) -> None:
     """Draw what is asked for, and say where it is."""
     # Imported here so that --help answers at once.
-    from escape_abm.inputs.checks import InputError
-    from escape_abm.interface import catalogue, command_line
+    try:
+        from escape_abm.inputs.checks import InputError
+    except ModuleNotFoundError as missing:
+        raise SystemExit(f"{missing}. Enter the environment first: python3 start.py setup says how") from None
+    from escape_abm.interface import catalogue, own_choices
     from escape_abm.interface.composition import read
     from escape_abm.runs import terminal
 
@@ -27,7 +30,7 @@ def main(words: list[str]) -> None:
         searched = []
         if "--config-dir" in words:
             at = words.index("--config-dir")
-            searched = [command_line.searched("".join(words[at + 1 : at + 2]))]
+            searched = [own_choices.searched("".join(words[at + 1 : at + 2]))]
             words = words[:at] + words[at + 2 :]
         own = [word for word in words if word.partition("=")[0] in OWN]
         others = [word for word in words if word not in own]

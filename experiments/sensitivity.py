@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from escape_abm.interface.launch import launch
+try:
+    from escape_abm.interface.launch import launch
+except ModuleNotFoundError as missing:
+    raise SystemExit(f"{missing}. Enter the environment first: python3 start.py setup says how") from None
 
 if TYPE_CHECKING:
     from escape_abm.inputs.settings import Settings
@@ -51,6 +54,13 @@ def find(settings: Settings, run: Run) -> None:
         for figure, _ in pictures.values():
             style.stamp(figure, terminal.about(settings, f"{runs} runs of {settings.calibration.patients} patients"))
     run.write({"sensitivity.csv": table}, pictures)
+    if not run.quiet:
+        same = table[table["total"].isna()][["arm", "endpoint"]].drop_duplicates()
+        for arm, endpoint in same.itertuples(index=False):
+            terminal.warn(
+                f"{arm}, {endpoint}: every run gave the same, so no parameter can be told to matter. More patients "
+                "(calibration.patients), a longer follow_up_months or wider ranges (calibration.free) may show more"
+            )
 
 
 def check(settings: Settings) -> None:

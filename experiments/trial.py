@@ -10,7 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from escape_abm.interface.launch import launch
+try:
+    from escape_abm.interface.launch import launch
+except ModuleNotFoundError as missing:
+    raise SystemExit(f"{missing}. Enter the environment first: python3 start.py setup says how") from None
 
 if TYPE_CHECKING:
     from escape_abm.inputs.settings import Settings

@@ -91,7 +91,7 @@ def test_what_begins_with_an_underscore_stays_inside(module: str) -> None:
                         "runs/joined", "runs/notebook", "runs/run_folder"}),
         ("seaborn", {"figures/products", "figures/trials"}),
         ("rich", {"runs/terminal"}),
-        ("joblib", {"trials/virtual_trial", "evidence/calibration", "evidence/emulator"}),
+        ("joblib", {"trials/processors", "trials/virtual_trial", "evidence/calibration", "evidence/emulator"}),
         ("sklearn", {"evidence/emulator"}),
         ("emcee", {"evidence/posterior"}),
         ("pyreadstat", {"exchange/tables"}),

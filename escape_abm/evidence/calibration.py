@@ -46,9 +46,12 @@ from escape_abm.inputs.row_table import parameter_rows
 from escape_abm.inputs.rows import replace
 from escape_abm.inputs.settings import Settings
 from escape_abm.inputs.trial import MEDIANS
+from escape_abm.trials import processors
 from escape_abm.trials.comparison import COLUMNS, exact, interval
 
 Floats = NDArray[np.float64]
+INDEPENDENT = 5
+"""How many times a chain should have forgotten where it was before its draws count."""
 
 
 # ------------------------------------------------------------------------------------------------- the whole fit
@@ -138,9 +141,11 @@ class Fit(NamedTuple):
         for group, section, default in (("biology", fitted.biology, Biology()), ("clinic", fitted.clinic, Clinic())):
             plain = {r.path: r.value for r in parameter_rows(default, group)}
             its = {r.path: r.value for r in parameter_rows(section, group) if r.value != plain.get(r.path)}
-            text = _nested({path.removeprefix(f"{group}."): value for path, value in its.items()}) or "{}"
+            text = _nested({path.removeprefix(f"{group}."): value for path, value in its.items()})
+            rows = {"biology": "starting_fit", "clinic": "standard"}[group]  # all other values are as there
             out[f"{group}/found.yaml"] = (
-                head.format("of the most probable draws, the most likely by its own runs") + text + "\n"
+                head.format("of the most probable draws, the most likely by its own runs")
+                + f"defaults: [{rows}, _self_]\n{text}\n"
             )
         return out
 
@@ -157,10 +162,12 @@ class Fit(NamedTuple):
     def mixing(self) -> str:
         """One sentence on how well the chains mixed."""
         p = self.posterior
+        enough = math.ceil(2 * INDEPENDENT * p.steps_to_forget)  # the first half is dropped
+        short = f" Too few steps: give calibration.steps={enough} or more." if p.steps < enough else ""
         return (
             f"{p.steps} steps of {chains(len(self.free))} chains, the first half dropped; a chain forgets in "
             f"{p.steps_to_forget:.0f} steps. Trials differ by {self.between_trials_sd:.2f} (logit, SD) for reasons "
-            "that no parameter explains."
+            f"that no parameter explains.{short}"
         )
 
     def checked(self) -> pd.DataFrame:
@@ -278,7 +285,7 @@ def calibrate(
 
 
 def _workers(settings: Settings) -> int:
-    return settings.workers or os.cpu_count() or 1
+    return settings.workers or processors.cores()
 
 
 def runs_of_wave(
@@ -288,8 +295,8 @@ def runs_of_wave(
     """The runs of one wave, in order; those that are kept already are read."""
     keep.mkdir(parents=True, exist_ok=True)
     tasks = (
-        joblib.delayed(_one_run)(keep / f"{wave}_{i:05d}.json", place, free, targets, trials,
-                                 patients, settings.seed + 1000003 * wave + i)
+        joblib.delayed(processors.serve)(os.getpid(), _one_run, keep / f"{wave}_{i:05d}.json", place, free, targets,
+                                         trials, patients, settings.seed + 1000003 * wave + i)
         for i, place in enumerate(new)
     )  # fmt: skip
     for done in joblib.Parallel(n_jobs=_workers(settings), return_as="generator", batch_size=1)(tasks):
@@ -331,7 +338,8 @@ def leave_one_out(settings: Settings, found: Fit, on_progress: Callable[[int], N
         return pd.DataFrame(predict(found.emulator, sample, found.targets, seed)[trials == name])
 
     names = list(dict.fromkeys(trials))
-    tasks = (joblib.delayed(without)(name, settings.seed + 100 + i) for i, name in enumerate(names))
+    serve, me = joblib.delayed(processors.serve), os.getpid()
+    tasks = (serve(me, without, name, settings.seed + 100 + i) for i, name in enumerate(names))
     out = []
     for table in joblib.Parallel(n_jobs=_workers(settings), return_as="generator")(tasks):
         out.append(table)

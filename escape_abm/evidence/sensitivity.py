@@ -6,6 +6,7 @@ patients. The emulator's Sobol indices give the part of the variance over those 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,7 +44,8 @@ def sensitivity(settings: Settings, keep: Path, on_progress: Callable[[int], Non
 
     Returns:
         `COLUMNS`: first-order and total index; direction, the correlation with the parameter alone (its sign says which
-        way); variance of the share over the ranges, and of it what the emulator does not see (`lack_of_fit`).
+        way); variance of the share over the ranges, and of it what the emulator does not see (`lack_of_fit`). Where
+        every run gave the same there is no variance to share out, and no index.
 
     Raises:
         InputError: nothing is free.
@@ -62,14 +64,19 @@ def sensitivity(settings: Settings, keep: Path, on_progress: Callable[[int], Non
     estimates, n = (np.array([d[k] for d in done]) for k in (0, 1))
     emulator = fit_emulator(x, estimates, n, np.ones(len(targets), dtype=bool))
     found = indices(emulator, len(free), settings.seed)
+    same = all_alike(estimates)
     lines = []
     for t, target in enumerate(targets):
         for i, f in enumerate(free):
-            first, total, direction = (part[t, i] for part in found[:3])
-            lines.append(
-                (target.trial, target.point.endpoint, f.path, first, total, direction, found[3][t], found[4][t])
-            )
+            first, total, direction = (math.nan if same[t] else part[t, i] for part in found[:3])
+            variance, unseen = (0.0, math.nan) if same[t] else (found[3][t], found[4][t])
+            lines.append((target.trial, target.point.endpoint, f.path, first, total, direction, variance, unseen))
     return pd.DataFrame(lines, columns=list(COLUMNS))
+
+
+def all_alike(estimates: Floats) -> NDArray[np.bool_]:
+    """(T,) for which endpoints all runs (N, T) that could tell gave the same."""
+    return np.array([len(np.unique(its[np.isfinite(its)])) < 2 for its in estimates.T])
 
 
 def indices(emulator: Emulator, parameters: int, seed: int) -> tuple[Floats, Floats, Floats, Floats, Floats]:
@@ -87,4 +94,4 @@ def indices(emulator: Emulator, parameters: int, seed: int) -> tuple[Floats, Flo
     variance = y.var(axis=1)
     unseen = (emulator.lack_of_fit**2) * ((y * (1 - y)) ** 2).mean(axis=1)
     first, total = (np.reshape(part, direction.shape) for part in (found.first_order, found.total_order))
-    return first, total, direction, variance, unseen / (variance + unseen)
+    return first, total, direction, variance, unseen / np.maximum(variance + unseen, 1e-300)

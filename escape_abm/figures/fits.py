@@ -137,22 +137,24 @@ def indices(table: pd.DataFrame, labels: dict[str, str]) -> tuple[Figure, pd.Dat
     sign: Any = table.pivot(index="path", columns=["endpoint", "arm"], values="direction")
     seen = table.groupby(["endpoint", "arm"])["lack_of_fit"].first() < MOST_UNSEEN
     most = wide.loc[:, seen.reindex(wide.columns)].max(axis=1).sort_values(ascending=False)
-    order = most[most >= LEAST_INDEX].index
+    order = most[most >= LEAST_INDEX].index if (most >= LEAST_INDEX).any() else most.index
+    highest = float(np.nan_to_num(wide.max(axis=None), nan=1.0))
     with mpl.rc_context(STYLE):
         figure, axes = canvas(0.21 * len(order) + 1.9, 1, len(OUTCOME_NAMES), sharey=True)
         for ax, (endpoint, name) in zip(axes.flat, OUTCOME_NAMES.items(), strict=True):
             rare = [not seen[endpoint, arm] for arm in labels]
             its, ways = wide[endpoint].loc[order, list(labels)], sign[endpoint].loc[order, list(labels)]
             its = its.mask(np.tile(rare, (len(order), 1)))
-            image = ax.imshow(its, cmap="Blues", vmin=0, vmax=float(wide.max(axis=None)), aspect="auto")
+            image = ax.imshow(its, cmap="Blues", vmin=0, vmax=highest, aspect="auto")
             for (y, x), value in np.ndenumerate(its.to_numpy()):
                 if value >= LEAST_INDEX:
-                    color = "white" if value > 0.6 * wide.max(axis=None) else BLACK
+                    color = "white" if value > 0.6 * highest else BLACK
                     ax.text(
                         x, y, "+" if ways.iloc[y, x] > 0 else "−", ha="center", va="center", color=color, fontsize=7
                     )
             for x in np.flatnonzero(rare):
-                ax.text(x, len(order) / 2, "too rare to tell", rotation=90, ha="center", va="center", color=GREY)
+                why = _unclear(table, endpoint, list(labels)[x])
+                ax.text(x, len(order) / 2, why, rotation=90, ha="center", va="center", color=GREY)
             ax.set_xticks(range(len(labels)), list(labels.values()), rotation=60, ha="right", rotation_mode="anchor")
             ax.set_yticks(range(len(order)), [short_name(path) for path in order])
             ax.set_title(name)
@@ -160,6 +162,14 @@ def indices(table: pd.DataFrame, labels: dict[str, str]) -> tuple[Figure, pd.Dat
         bar = figure.colorbar(image, ax=axes, shrink=0.5, pad=0.01)
         bar.set_label("share of the variance that the parameter\nhas a part in (total Sobol index)")
     return figure, table
+
+
+def _unclear(table: pd.DataFrame, endpoint: str, arm: str) -> str:
+    """Why the indices of an endpoint say nothing; "" if they do."""
+    its = table[(table["endpoint"] == endpoint) & (table["arm"] == arm)]
+    if its["total"].isna().all():
+        return "the same in every run"
+    return "" if its["lack_of_fit"].iloc[0] < MOST_UNSEEN else "too rare to tell"
 
 
 def tornado(table: pd.DataFrame, arm: str, labels: dict[str, str], most: int = 12) -> tuple[Figure, pd.DataFrame]:
@@ -170,6 +180,9 @@ def tornado(table: pd.DataFrame, arm: str, labels: dict[str, str], most: int = 1
         figure, axes = canvas(0.2 * len(order) + 1.2, 1, len(OUTCOME_NAMES), sharey=True, sharex=True)
         for ax, (endpoint, name) in zip(axes.flat, OUTCOME_NAMES.items(), strict=True):
             its = mine[mine["endpoint"] == endpoint].set_index("path").loc[order]
+            if why := _unclear(mine, endpoint, arm):
+                its = its.assign(total=np.nan, first=np.nan)
+                ax.text(0.5, 0.5, why, ha="center", va="center", color=GREY, transform=ax.transAxes)
             colors = [VERMILION if d > 0 else BLUE for d in its["direction"]]
             hatches = ["" if d > 0 else "////" for d in its["direction"]]
             ax.barh(range(len(order)), its["total"], color=colors, alpha=0.45, hatch=hatches, edgecolor="white")

@@ -80,6 +80,9 @@ def _forest(ax: Axes, rows: list[tuple[str, Any]], most: int) -> None:
             ax.text(1.01, y, name, ha="right", va="center", fontsize=6.5, fontweight="bold")
             continue
         ax.plot([line.lower, line.upper], [y, y], color=BLUE, linewidth=4, alpha=0.45, solid_capstyle="butt")
+        if line.lower == line.upper:  # nothing varied: no interval of no width
+            ax.text(line.simulated, y + 0.1, " same in all ", ha="left" if line.simulated < 0.5 else "right", va="top",
+                    fontsize=4.5, color=BLUE)  # fmt: skip
         ax.plot(line.simulated, y, "|", color=BLUE, markersize=7, markeredgewidth=1.4)
         if not (pd.isna(line.published_lower) or pd.isna(line.published_upper)):
             ax.plot([line.published_lower, line.published_upper], [y, y], color=BLACK, linewidth=0.8)

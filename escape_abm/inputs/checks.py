@@ -22,7 +22,9 @@ def suggest(name: str, known: Iterator[str] | tuple[str, ...] | list[str], above
     """A sentence with the nearest known name, behind the part of its key above it, or the list of all."""
     known = tuple(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"Did you mean {above + near[0]!r}?" if near else "Choose one of: " + ", ".join(known)
+    if not near:
+        return f"Choose one of: {', '.join(known)}" if known else "There is none to choose from"
+    return f"Did you mean {above + near[0]!r}?"
 
 
 def check(model: type[SectionT], data: Mapping[str, Any], prefix: str = "") -> SectionT:

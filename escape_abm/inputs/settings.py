@@ -160,7 +160,7 @@ class Settings(Section):
     calibration: Calibration | None = None
     """For experiments that find parameters."""
     workers: int | None = Field(default=None, ge=1, le=1024)
-    """Processes; none given: one for each core. Results do not depend on it."""
+    """Processes; none given: one for each core that the process may use. Results do not depend on it."""
 
     @property
     def follow_up_days(self) -> int:

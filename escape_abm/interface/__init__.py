@@ -1,6 +1,7 @@
 """What a person uses: command line, configuration, named figures, dashboard.
 
 command_line: arguments and flags, separated and checked
+own_choices: the folder of --config-dir, checked
 groups: the groups of conf/ and their choices
 help: the text of `--help`, and tab completion
 composition: conf/ and overrides become settings

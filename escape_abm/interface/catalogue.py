@@ -29,6 +29,7 @@ from escape_abm.runs import terminal
 from escape_abm.runs.fingerprint import Experiment, Index, name_of
 from escape_abm.runs.jobs import Planned, do_jobs
 from escape_abm.runs.run_folder import held, storage, write_csv
+from escape_abm.trials.processors import cores
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -161,7 +162,7 @@ def stored(words: Sequence[str], make: bool = True, pictures: bool = False) -> l
                 return []
             terminal.say(f"  {shlex.join(job.overrides) or 'default'}: {folder}")
             planned = Planned(job, folder, "missing", earlier=there.same)
-            [outcome] = do_jobs(experiment, pictures, job.settings.workers or os.cpu_count() or 1, [planned])
+            [outcome] = do_jobs(experiment, pictures, job.settings.workers or cores(), [planned])
             if outcome.status == "failed":
                 raise InputError(f"python {shlex.join(words)}: {outcome.error}\nerror.txt is in {folder}")
         out.append(Made(job.settings, folder, job.values))

@@ -8,18 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from escape_abm.inputs.checks import InputError, suggest
-from escape_abm.interface.groups import GROUPS, HIDDEN, PLACES, choices, place
+from escape_abm.interface import own_choices
+from escape_abm.interface.groups import choices
 
 OWN_FOLDER, MULTIRUN, QUIET = ("--config-dir", "-cd"), ("--multirun", "-m"), ("--quiet", "-q")
 VERBOSE, HELP, VERSION, CFG = ("--verbose", "-v"), ("--help", "-h"), ("--version",), ("--cfg", "-c")
-HYDRAS = (*CFG, "--resolve", "--package", "-p", "--info", "-i", "--shell-completion", "-sc", "--hydra-help")
+PACKAGE, INFO = ("--package", "-p"), ("--info", "-i")
+SHELL = ("--shell-completion", "-sc")
+HYDRAS = (*CFG, "--resolve", *PACKAGE, *INFO, *SHELL, "--hydra-help")
 """Hydra's flags that show something and run nothing. Its others would go round the checks of ours."""
+CFG_PARTS = ("job", "hydra", "all")
+INFO_PARTS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 EXTENSIBLE = ("comparators", "antigens", "components", "constructs", "options")  # nodes to which a user may add
 NUMBERS = "Its numbers are keys of their own, for example regimen.dose_cells_per_kg=2e6: --cfg job shows them"
+BRACKETS = "Put the whole of KEY=VALUE in quotes, for example 'trial.strata={responders: complete_remission}'"
 CONSTRUCT = "Write for example construct@product.components.cd19.constructs.cd19=cat_41bb product.name=NAME"
 SEVERAL = (
     "For a run of each, add -m (--multirun) and write a,b,c. To compare products on the same patients: product=A "
@@ -40,6 +44,8 @@ class Line:
     multirun: bool = False
     quiet: bool = False
     verbose: bool = False
+    hydras: tuple[str, ...] = ()
+    """Flags that Hydra answers, with their values."""
 
 
 def read(words: Sequence[str]) -> Line:
@@ -48,29 +54,19 @@ def read(words: Sequence[str]) -> Line:
     Raises:
         InputError: an unknown flag, a flag without its value, or a word that is no KEY=VALUE.
     """
-    rest, plain, seen, own = list(words), [], set(), None
-    while rest:
-        word = rest.pop(0)
-        flag, equals, value = word.partition("=")
-        if not flag.startswith("-"):
-            plain.append(word)
-        elif flag in OWN_FOLDER:
-            value = value if equals else (rest.pop(0) if rest else "")
-            if own is not None:
-                raise InputError(f"{flag} is given twice: {own} and {value}. Put the choices of both into one folder")
-            own = _folder(flag, value)
-        else:
-            seen.add(_flag(flag))
+    plain, seen, own, hydras = _parted(words)
     if seen & set(HELP):
         return Line(plain, own, "help")
     if seen & set(VERSION):
         return Line(plain, own, "version")
-    if seen & set(CFG):
-        if seen & set(MULTIRUN):
-            raise InputError("--cfg shows one run: leave -m out, and give one value of each key")
-        return Line([w for w in plain if "=" in w or w.startswith("~")], own, "cfg")
-    if seen & set(HYDRAS):
-        return Line(plain, own, "hydra")
+    if seen & set(CFG) and seen & set(MULTIRUN):
+        raise InputError("--cfg shows one run: leave -m out, and give one value of each key")
+    if seen & {*SHELL, "--hydra-help"}:
+        if seen & set(SHELL) and not re.fullmatch("(install|uninstall|query)=(bash|fish|zsh)", " ".join(plain)):
+            raise InputError(f"{SHELL[0]} {' '.join(plain)}: write {SHELL[0]} install=bash (or fish, zsh)")
+        return Line(plain if seen & set(SHELL) else [], own, "hydra", hydras=hydras)
+    if seen & {"--resolve", *PACKAGE} and not seen & set(CFG):
+        raise InputError(f"{hydras[0]}: only --cfg takes it. Write --cfg job {' '.join(hydras)}")
     for i, word in enumerate(plain):
         near = plain[i : i + (3 if plain[i + 1 : i + 2] == ["="] else 2)]
         apart = "=" not in word and near[-1] != word and near[1].startswith("=")
@@ -83,7 +79,29 @@ def read(words: Sequence[str]) -> Line:
     several, quiet, verbose = (bool(seen & set(flags)) for flags in (MULTIRUN, QUIET, VERBOSE))
     if quiet and verbose:
         raise InputError("--quiet and --verbose: leave one of them out")
-    return Line(plain, own, "", several, quiet, verbose)
+    return Line(plain, own, "cfg" if hydras else "", several, quiet, verbose, hydras)
+
+
+def _parted(words: Sequence[str]) -> tuple[list[str], set[str], Path | None, tuple[str, ...]]:
+    """Overrides, flags, the folder of own choices, and the flags that Hydra answers with their values."""
+    rest, plain, seen, own, hydras = list(words), [], set(), None, []
+    while rest:
+        word = rest.pop(0)
+        flag, equals, value = word.partition("=")
+        if not flag.startswith("-"):
+            plain.append(word)
+        elif flag in OWN_FOLDER:
+            value = value if equals else (rest.pop(0) if rest else "")
+            if own is not None:
+                raise InputError(f"{flag} is given twice: {own} and {value}. Put the choices of both into one folder")
+            own = own_choices.folder_of(flag, value)
+        else:
+            seen.add(_flag(flag))
+            if flag in HYDRAS:
+                hydras += [flag, *_value(flag, value if equals else None, rest)]
+            elif equals:
+                raise InputError(f"{word}: {flag} takes no value. Write {flag}, or leave it out")
+    return plain, seen, own, tuple(hydras)
 
 
 def _flag(flag: str) -> str:
@@ -96,68 +114,31 @@ def _flag(flag: str) -> str:
     return flag
 
 
-def _folder(flag: str, place: str) -> Path:
-    if not place or ("=" in place and not Path(place).is_dir()):
-        raise InputError(f"{flag}: which folder? Write {flag} FOLDER; it holds your own choices")
-    folder = Path(place).resolve()
-    if not folder.is_dir():
-        there = "" if Path(place).is_absolute() else f" ({folder})"
-        raise InputError(
-            f"{flag} {place}: no such folder{there}. It holds your own choices, for example trial/mine.yaml"
-        )
-    if not any((folder / group).is_dir() for group in (*GROUPS, *HIDDEN)):
-        above = f"Write {flag} {folder.parent}" if folder.name in GROUPS else "It holds for example trial/mine.yaml"
-        raise InputError(f"{flag} {place}: no folder of a group is in it. {above}")
-    for file in sorted(file for group in GROUPS for file in folder.glob(f"{group}/*.yaml")):
-        _check_file(file)
-    return folder
-
-
-def _check_file(file: Path) -> None:
-    """Refuse an own choice that cannot be read or would land in another place than ours, and traits without a source.
-
-    A trait that is set on the command line needs none.
-    """
-    try:
-        said = place(file)
-        content = yaml.safe_load(file.read_bytes()) or {}
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file}: byte {error.start} is no UTF-8. Save the file as UTF-8") from None
-    except yaml.YAMLError as error:
-        raise InputError(unreadable(error, file)) from None
-    wanted = PLACES.get(file.parent.name, "")
-    if (wanted and not said) or " " in said:
-        raise InputError(f"{file}: the first line must be `# @package {wanted or said.split()[0]}`")
-    if not isinstance(content, dict):
-        raise InputError(f"{file}: a choice is lines of `key: value`, not {str(content)[:40]!r}")
-    bare = [k for k in content if str(k).endswith("_fold") and k not in (content.get("sources") or {})]
-    if bare and file.parent.name == "construct":
-        raise InputError(
-            f"{file}: {', '.join(bare)} without a source. Add sources: {{{bare[0]}: assumed}}, a key of "
-            "escape_abm/references.csv, or the citation"
-        )
-
-
-def unreadable(error: yaml.YAMLError, file: Path | None = None) -> str:
-    """Where a file is no YAML, and why."""
-    mark = getattr(error, "problem_mark", None)
-    if mark is None:
-        return (f"{file}: " if file else "") + " ".join(str(error).split())
-    problem = str(error.problem)
-    way = "Look at the line before too; text with `: ` or `#` in it takes quotes"
-    if "duplicate" in problem:
-        way = "Keep one"
-    elif r"\t" in problem:
-        way = "Indent by spaces, not by tabs"
-    return f"{file or mark.name}, line {mark.line + 1}: {problem}. {way}"
+def _value(flag: str, given: str | None, rest: list[str]) -> list[str]:
+    """The value of a flag that Hydra answers, taken from the words after it unless it was given with a `=`."""
+    known = CFG_PARTS if flag in CFG else INFO_PARTS if flag in INFO else ()
+    if not known and flag not in PACKAGE:
+        return []
+    if given is None and rest and not rest[0].startswith(("-", "~")) and "=" not in rest[0]:
+        given = rest.pop(0)
+    if given is None and flag in INFO:
+        given = "all"
+    if not given or (known and given not in known):
+        raise InputError(f"{flag} {given or ''}: which part? Write {flag} {' or '.join(known) or 'KEY'}")
+    return [given]
 
 
 def _check_word(word: str, own: Path | None) -> None:
     """Refuse a word that is no override, with what it may have been meant to be."""
-    if "=" in word or word.startswith("~"):
+    key, equals, value = word.lstrip("+~").partition("=")
+    if not key:
+        raise InputError(f"{word}: a word is KEY=VALUE, and this has no key. --help lists what can be set")
+    if any(value.count(left) > value.count(right) for left, right in ("[]", "{}")) and not {"'", '"'} & set(value):
+        raise InputError(f"{word}: a bracket is not closed; part of a value with spaces? {BRACKETS}")
+    if equals or word.startswith("~"):
         return
     if any(word.count(right) > word.count(left) for left, right in ("[]", "{}", "()")):
-        raise InputError(f"{word}: part of a value with spaces? Put the whole of KEY=VALUE in quotes")
+        raise InputError(f"{word}: part of a value with spaces? {BRACKETS}")
     every = choices(own)
     if word in every:
         raise InputError(f"{word}: which one? Write {word}=CHOICE. Choices of {word}: {', '.join(every[word])}")
@@ -178,9 +159,8 @@ def _refuse_twice(words: Sequence[str]) -> None:
         key, equals, value = word.lstrip("+").partition("=")
         if equals and key in seen:
             before = seen[key]
-            raise InputError(
-                f"{before} and {word}: {key} is set twice. Keep one, or for a run of each: -m {before},{value}"
-            )
+            each = "" if before.partition("=")[2] == value else f", or for a run of each: -m {before},{value}"
+            raise InputError(f"{before} and {word}: {key} is set twice. Keep one{each}")
         seen[key] = word
 
 
@@ -229,6 +209,36 @@ def changes_product(words: Sequence[str]) -> bool:
     return bool(inside) and not inside & {"product.name", "product.label"}
 
 
+def added_to(word: str, kept: Sequence[str]) -> str:
+    """What to say of a dictionary beside which these keys would stay."""
+    key, _, value = word.lstrip("+").partition("=")
+    more = f" and {len(kept) - 3} more" if len(kept) > 3 else ""
+    return (
+        f"{word}: this would not replace what is there: {', '.join(kept[:3])}{more} would stay. To replace it: "
+        f"'~{key}' '+{key}={value}'; to change it or add to it: '+{key}={value}'"
+    )
+
+
+def unreadable_value(word: str) -> str:
+    """What to say of a word whose value cannot be read, by what it seems to be."""
+    key, _, value = word.partition("=")
+    if not re.fullmatch(r"[+~]{0,2}[\w.@/$:-]+", key) or "~" in key[1:] or ".." in key:
+        way = f"A key is names with points between them, as in biology.killing.hill; {key!r} is none"
+    elif value.startswith("{"):
+        way = f"A dictionary is written '{key}={{NAME: VALUE, NAME: VALUE}}', with colons, its brackets closed"
+    elif value.startswith("["):
+        way = f"A list is written '{key}=[1,2]', its brackets closed"
+    elif value.startswith("~/"):
+        way = f"Write the whole path: {key}={Path(value).expanduser()}"
+    elif value.startswith(",") or value.endswith(",") or ",," in value:
+        way = f"Several values, for -m, are {key}=A,B, without a comma before or after"
+    elif re.match(r"(range|interval|choice|glob|sort|shuffle|tag)\(", value):
+        way = f"For -m: {key}=range(1,9), {key}=interval(0.1,1), {key}=choice(a,b)"
+    else:
+        way = f"A text with spaces, commas, brackets or other signs takes both kinds of quotes: '{key}=\"{value}\"'"
+    return f"{word}: cannot be read. {way}"
+
+
 def decimal_point(word: str) -> str:
     """What to write if a value was meant to be a decimal number; "" if it does not look like one."""
     meant = re.fullmatch(r"[^=]+=-?\d+,\d+", word)
@@ -250,29 +260,7 @@ def unknown_key(words: Sequence[str], there: Any) -> str:
                 new = f" To add a new one: +{group}{word.lstrip('+')}" if i and parts[i - 1] in EXTENSIBLE else ""
                 return f"{word}: no such key {name!r}. {near}{end}{new}"
             owner = owner[part]
-    return ""
-
-
-def searched(folder: str | Path) -> str:
-    """The override with which Hydra looks in a folder too."""
-    quoted = str(_folder("config_dir", str(folder))).replace("\\", "\\\\").replace("'", "\\'")
-    return f"hydra.searchpath=['file://{quoted}']"
-
-
-def own_folder(words: Sequence[str]) -> Path | None:
-    """The folder in which Hydra looks too."""
-    for word in words:
-        found = re.fullmatch(r"hydra\.searchpath=\['?file://(.*?)'?\]", word)
-        if found:
-            return Path(re.sub(r"\\(.)", r"\1", found[1]))
-    return None
-
-
-def without_override(own: Path, group: str) -> str:
-    """What to write in the own choice that takes a group which has a choice already; "" if there is none."""
-    for file in sorted(own.glob("*/*.yaml")):
-        for item in (yaml.safe_load(file.read_bytes()) or {}).get("defaults") or ():
-            for key, choice in item.items() if isinstance(item, dict) else ():
-                if key.lstrip("/") == group:
-                    return f"{file}: {group} has a choice already: write `- override /{group}: {choice}`"
+        if isinstance(owner, dict) and "{" in word:
+            plus = f"{word}: names are added to {name} with a plus: '+{word.lstrip('+')}'"
+            return added_to(word, [str(key) for key in owner]) if owner else plus
     return ""

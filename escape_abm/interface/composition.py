@@ -5,7 +5,9 @@ Only this package imports Hydra. A notebook calls `compose(["product=tandem", "c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 import yaml
+from hydra import version
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -29,13 +32,21 @@ from escape_abm.inputs.products import Component, Construct, Product
 from escape_abm.inputs.regimen import Regimen
 from escape_abm.inputs.settings import Engine, Settings, Trajectories, make_settings
 from escape_abm.inputs.trial import Trial
-from escape_abm.interface import command_line, groups
+from escape_abm.interface import command_line, groups, own_choices
 from escape_abm.interface.config_errors import explain
 from escape_abm.runs.designs import Sweep
 from escape_abm.runs.executors import Executor
 
 if TYPE_CHECKING:  # --help and shell completion answer before pandas and numba are imported
     pass
+STORED = ("rows", "construct")
+"""What `register_rows` puts where Hydra looks."""
+CALLED = (
+    "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+    "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+    "logging.StreamHandler", "logging.FileHandler", "colorlog.ColoredFormatter",
+)  # fmt: skip
+"""What Hydra's own configuration names to be called."""
 NOT_SETTINGS = ("sweep", "executor", "pictures")  # how runs are made, which moves no result
 
 
@@ -73,6 +84,25 @@ def _defaults(model: type[Product] | type[Component] | type[Construct]) -> dict[
     return {name: f.get_default() for name, f in model.model_fields.items() if not f.is_required()}
 
 
+@contextmanager
+def our_hydra(job_name: str = "app") -> Iterator[None]:
+    """Hydra on conf/, whatever a program around us has set up for itself; that is as before afterwards."""
+    register_rows()
+    around, store, base = GlobalHydra.instance(), ConfigStore.instance(), version.VersionBase.instance()
+    places = around.config_loader().get_search_path().get_path() if around.is_initialized() else []
+    if any(place.path == conf_dir() for place in places):
+        yield  # within an experiment, whose own choices are found too
+        return
+    theirs, repo, before, around.hydra = around.hydra, store.repo, base.version_base, None
+    store.repo = {name: node for name, node in repo.items() if name in ("hydra", "_dummy_empty_config_.yaml", *STORED)}
+    try:
+        with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir(), job_name=job_name):
+            yield
+    finally:
+        store.repo, GlobalHydra.instance().hydra = repo, theirs
+        base.version_base = before
+
+
 def compose(
     overrides: Sequence[str] = (), config_name: str = "config", config_dir: str | Path | None = None
 ) -> Settings:
@@ -88,12 +118,9 @@ def compose(
     """
     if isinstance(overrides, str):
         raise InputError(f"{overrides}: a list of words is wanted. Write compose({overrides.split()})")
-    register_rows()
     if config_dir is not None:
-        overrides = [*overrides, command_line.searched(config_dir)]
-    if GlobalHydra.instance().is_initialized():  # within an experiment
-        return settings_of(compose_words(overrides, config_name).data, config_name, own_search_path(overrides))
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir()):
+        overrides = [*overrides, own_choices.searched(config_dir)]
+    with our_hydra():
         return settings_of(compose_words(overrides, config_name).data, config_name, own_search_path(overrides))
 
 
@@ -103,7 +130,7 @@ def read(config_name: str, words: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         InputError: a word names no known key or choice.
     """
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir()):
+    with our_hydra():
         return compose_words(words, config_name).data
 
 
@@ -119,7 +146,9 @@ class Composed:
 
 def compose_words(overrides: Sequence[str], config_name: str) -> Composed:
     """Compose a configuration; Hydra must have been initialised."""
-    for override in parse_words(overrides):
+    parsed = parse_words(overrides)
+    for override in parsed:
+        _refuse_path(override)
         group = Path(conf_dir()) / override.key_or_group
         if isinstance(override.value(), list) and group.is_dir():
             raise InputError(f"{override.input_line}: {override.key_or_group} takes one choice. {command_line.SEVERAL}")
@@ -138,8 +167,10 @@ def compose_words(overrides: Sequence[str], config_name: str) -> Composed:
         ours = OmegaConf.masked_copy(whole, [str(k) for k in whole if k != "hydra"])
         refers = "${" in str(OmegaConf.to_container(ours, resolve=False))
         data: Any = OmegaConf.to_container(ours, resolve=True)
+        _refuse_code(OmegaConf.to_container(whole.hydra, resolve=False), "hydra")
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OSError) as error:
         raise InputError(explain(error, overrides, config_name)) from None
+    _refuse_merged(parsed, data)
     plain = _relabelled({str(k): v for k, v in data.items()}, overrides)
     refuse_drawn([o.partition("=")[0] for o in overrides], plain)
     file, trial = whole.hydra.runtime.choices.get("trial"), plain.get("trial") or {}
@@ -151,18 +182,54 @@ def compose_words(overrides: Sequence[str], config_name: str) -> Composed:
     return Composed(plain, whole.hydra, refers)
 
 
+def _refuse_merged(parsed: Iterable[Override], data: dict[str, Any]) -> None:
+    """Refuse a dictionary in which other keys stay than those given: Hydra adds it to what is there."""
+    for override in parsed:
+        given, there = override.value(), data
+        if not isinstance(given, dict) or override.is_add() or override.is_hydra_override():
+            continue
+        for part in override.key_or_group.split("."):
+            there = there.get(part, {}) if isinstance(there, dict) else {}
+        if kept := own_choices.left_beside(there, given):
+            raise InputError(command_line.added_to(str(override.input_line), kept))
+
+
+def _refuse_code(node: Any, at: str) -> None:
+    """Refuse what Hydra, or logging, would call by its name, other than what they bring: a configuration is data."""
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+        if key in ("_target_", "class", "()", "factory") and value not in CALLED:
+            raise InputError(f"{at}.{key}={value}: a configuration is data and calls nothing. Leave it out")
+        if key == "filename" and "hydra.runtime.output_dir" not in str(value):
+            raise InputError(f"{at}.{key}={value}: a log lies in the folder of its run. Leave it out")
+        _refuse_code(value, f"{at}.{key}")
+
+
+def _refuse_path(override: Override) -> None:
+    """Refuse a path where the name of a choice stands: Hydra would read that file."""
+    loader = GlobalHydra.instance().config_loader()
+    if override.package is None and not loader.get_group_options(override.key_or_group):
+        return
+    given = override.value()
+    for choice in given if isinstance(given, list) else [given]:
+        if isinstance(choice, str) and re.search(r"[/\\]|^\.+$", choice):
+            raise InputError(
+                f"{override.input_line}: a choice is a name, without / or ..; a file of your own is "
+                f"FOLDER/{override.key_or_group}/NAME.yaml, with --config-dir FOLDER {override.key_or_group}=NAME"
+            )
+
+
 def parse_words(words: Iterable[str], parser: OverridesParser | None = None) -> list[Override]:
     """Overrides as Hydra reads them."""
     parser, out = parser or OverridesParser.create(), []
     for word in words:
         try:
-            out += parser.parse_overrides([word])
-        except HydraException:
-            key, _, value = word.partition("=")
-            raise InputError(
-                f"{word}: cannot be read. A value with spaces, commas, brackets or signs takes both kinds of quotes: "
-                f"'{key}=\"{value}\"'. Lists are [1,2]; several values are a,b with -m"
-            ) from None
+            parsed = parser.parse_overrides([word])
+            empty = any(o.is_discrete_sweep() and next(o.sweep_iterator(), None) is None for o in parsed)
+        except (HydraException, ValueError):  # which is of range(1,5,0)
+            raise InputError(command_line.unreadable_value(word)) from None
+        if empty:
+            raise InputError(f"{word}: no value at all, so that there would be no run. Give one or more: KEY=A,B")
+        out += parsed
     return out
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import base64
 import contextlib
+import errno
 import io
 import math
 import os
@@ -215,12 +216,16 @@ def listen(wanted: int | None) -> socket.socket:
     """A socket at the port asked for, or the usual one, or any other where that is taken.
 
     Raises:
-        SystemExit: the port asked for is taken.
+        SystemExit: there is no such port, or it is taken, or not for this user.
     """
+    why = "a port is a number from 1 to 65535"
     for port in (PORT, 0) if wanted is None else (wanted,):
-        with contextlib.suppress(OSError):
-            return socket.create_server((HOST, port))
-    raise SystemExit(f"--port {wanted}: this port is taken; choose another, or leave it out for any that is free")
+        try:
+            if 0 <= port <= 65535:
+                return socket.create_server((HOST, port))
+        except OSError as error:
+            why = "this port is taken" if error.errno == errno.EADDRINUSE else str(error.strerror)
+    raise SystemExit(f"--port {wanted}: {why}; choose another, or leave it out for any that is free")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

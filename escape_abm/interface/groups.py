@@ -27,6 +27,9 @@ HIDDEN = ("rows", "figure")  # where configurations start from, and what experim
 PLACES = {"trial": "_global_", "dose": "regimen"}
 """What the first line of a choice must give as its place, for groups whose name is not the place."""
 
+STARTS = {"biology": ("fitted", "starting_fit"), "clinic": ("fitted", "standard")}
+"""The default choice of groups whose default is not the parameter rows, and the choice that is the rows."""
+
 
 def place(file: Path) -> str:
     """Where a choice belongs, as its first line says; "" (to the name of its group) if that says nothing."""

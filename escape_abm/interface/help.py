@@ -30,7 +30,7 @@ KEYS = {
     "cohort.size": "how many patients",
     "seed": "of chance: the same seed and settings give the same bytes",
     "follow_up_months": "how long patients are followed",
-    "workers": "processes at the same time; by default one for each core",
+    "workers": "processes at the same time; by default one for each core that this process may use",
     "pictures": "true or false; by default single runs draw and the jobs of a sweep do not",
     "hydra.run.dir": "folder of the results (of -m: hydra.sweep.dir); by default a new one in outputs/",
 }

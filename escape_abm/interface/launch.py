@@ -20,8 +20,8 @@ from omegaconf import DictConfig
 from escape_abm import __version__
 from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.settings import Settings
-from escape_abm.interface import command_line, help
-from escape_abm.interface.composition import compose_words, conf_dir, from_config, register_rows
+from escape_abm.interface import command_line, help, own_choices
+from escape_abm.interface.composition import compose_words, conf_dir, from_config, our_hydra, register_rows
 from escape_abm.interface.request import build_request
 from escape_abm.runs.fingerprint import Earlier, Experiment, Identity, Index, identify
 
@@ -60,13 +60,13 @@ def launch(
         sys.stdout.write("\n")
         return
     register_rows()
-    own = [command_line.searched(line.own)] if line.own else []
+    own = [own_choices.searched(line.own)] if line.own else []
     if line.asked:  # --cfg, shell completion and their kin
-        if line.asked == "cfg":
+        if line.asked == "cfg":  # what it shows is a run that could be
             _refuse_unknown([*line.words, *own], config_name)
-        _show(functools.partial(_hand_over, task, experiment, config_name), line)
+        words = [*line.hydras, *line.words, *own]
+        _show(functools.partial(_hand_over, task, experiment, config_name, words), line)
         return
-    sys.argv = [w for w in sys.argv if w not in (*command_line.QUIET, *command_line.VERBOSE)]
     from escape_abm.runs import terminal
     from escape_abm.runs.provenance import PROVENANCE
     from escape_abm.runs.sweep import run_sweep
@@ -74,7 +74,7 @@ def launch(
     terminal.hush(line.quiet, line.verbose)
     try:
         command_line.refuse_hydras(line.words)
-        with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir(), job_name=experiment.name):
+        with our_hydra(experiment.name):
             ask = build_request([*line.words, *own], config_name, experiment, line.multirun)
             for job in ask.jobs:
                 if check is not None:
@@ -91,7 +91,7 @@ def launch(
             if code:
                 raise SystemExit(code)
         else:
-            _run_one(task, ask, config_name)
+            _run_one(task, ask, config_name, [*line.words, *own])
     except InputError as error:
         raise SystemExit(str(error)) from None
 
@@ -102,6 +102,8 @@ def _show(hydras: Callable[[], None], line: command_line.Line) -> None:
     flags: list[str] = []
     if wanted.startswith("query=") and "COMP_LINE" in os.environ:  # the tab key
         os.environ["COMP_LINE"], flags = help.completed(os.environ["COMP_LINE"])
+    if wanted.startswith("query=") and "COMP_LINE" not in os.environ:
+        raise SystemExit(f"--shell-completion {wanted}: only a shell asks this. Write --shell-completion install=bash")
     if flags:
         sys.stdout.write("\n".join(flags) + "\n")
     elif wanted.startswith("install="):
@@ -115,7 +117,7 @@ def _show(hydras: Callable[[], None], line: command_line.Line) -> None:
 def _refuse_unknown(words: list[str], config_name: str) -> None:
     """Refuse in our words what Hydra would refuse in its own."""
     try:
-        with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir()):
+        with our_hydra():
             compose_words(words, config_name)
     except InputError as error:
         raise _refused(error) from None
@@ -139,7 +141,7 @@ def _refuse_other(ask: Ask) -> None:
         )
 
 
-def _run_one(task: Task, ask: Ask, config_name: str) -> None:
+def _run_one(task: Task, ask: Ask, config_name: str, words: list[str]) -> None:
     """A single run: shown if it is finished, gone on with if it was stopped, otherwise new."""
     from escape_abm.runs.provenance import is_finished
     from escape_abm.runs.run_folder import Run, held, storage
@@ -164,7 +166,7 @@ def _run_one(task: Task, ask: Ask, config_name: str) -> None:
                     probe.write_bytes(bytes(HYDRAS_BYTES))
                     probe.unlink()
                 _say_earlier(there, job.identity)
-                _hand_over(task, ask.experiment, config_name, folder, there.same, pictures)
+                _hand_over(task, ask.experiment, config_name, words, folder, there.same, pictures)
                 return
     say(f"This run is finished already; nothing is computed again: {folder}")
     task(job.settings, Run(job.settings, folder, job.identity))
@@ -187,11 +189,12 @@ def _hand_over(
     task: Task,
     experiment: Experiment,
     config_name: str,
+    words: list[str],
     folder: Path | None = None,
     earlier: Path | None = None,
     pictures: bool = True,
 ) -> None:
-    """Let Hydra run the task, in a folder if one is given."""
+    """Let Hydra run the task with these words, in a folder if one is given."""
 
     @functools.wraps(task)
     def job(composed: DictConfig) -> None:
@@ -211,5 +214,6 @@ def _hand_over(
 
     if folder is not None:
         quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-        sys.argv = [w for w in sys.argv if not w.startswith("hydra.run.dir=")] + [f"hydra.run.dir='{quoted}'"]
+        words = [w for w in words if not w.startswith("hydra.run.dir=")] + [f"hydra.run.dir='{quoted}'"]
+    sys.argv = [sys.argv[0], *words]  # overrides in a row: with flags between them, Hydra cannot read them
     hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(job)()

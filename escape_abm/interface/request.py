@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, QuotedString
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from escape_abm.inputs.checks import InputError, check
 from escape_abm.inputs.row_table import parameter_rows
@@ -23,11 +23,10 @@ from escape_abm.interface.composition import (
     NOT_SETTINGS,
     Composed,
     compose_words,
-    conf_dir,
+    our_hydra,
     own_search_path,
     parse_words,
     refuse_drawn,
-    register_rows,
     settings_of,
     with_value,
 )
@@ -45,8 +44,7 @@ def ask(experiment: Experiment, words: list[str], config_name: str, multirun: bo
     Raises:
         InputError: as `compose`.
     """
-    register_rows()
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_dir(), job_name=experiment.name):
+    with our_hydra(experiment.name):
         return build_request(words, config_name, experiment, multirun)
 
 
@@ -152,7 +150,8 @@ def _jobs(
                 data = composed(tuple(words))
             settings = settings_of(data, config_name, own)
         except InputError as error:
-            raise InputError(f"job {number} ({' '.join(words)}): {error}") from None
+            which = f"job {number} ({' '.join(words)}): " if words else ""
+            raise InputError(f"{which}{error}") from None
         values = {k.lstrip("+"): v if isinstance(v, str | int | float) else text for k, (text, v) in pairs.items()}
         given = [w for w in fixed if not w.startswith("hydra") and w.partition("=")[0] not in pairs] + words
         identity = identify(experiment, settings)
@@ -175,10 +174,24 @@ def check_section(model: Any, data: dict[str, Any], name: str) -> Any:
 # ------------------------------------------------------------------------------------------------------------ launching
 
 
+LONGEST = 60  # characters that are added to the name of a folder, or a name inside it has
+
+
 def _folder(node: DictConfig, key: str) -> Path:
-    if not str(node.dir).strip():
-        raise InputError(f"{key}={node.dir}: which folder? Name one, or leave this out for a new one in outputs/")
-    return Path(str(node.dir)).absolute()
+    given = ""
+    try:
+        given = str(node.dir)
+        if not given.strip():
+            raise InputError(f"{key}={given}: which folder? Name one, or leave this out for a new one in outputs/")
+        folder = Path(given).absolute()
+        for name in (folder, folder.parent / f"{folder.name}{'_' * LONGEST}", folder / ("_" * LONGEST)):
+            name.is_dir()  # of names that are too long, or through a file, the system complains
+    except OmegaConfBaseException as error:
+        raise InputError(f"{key}: {str(error).splitlines()[0]}. Name a folder") from None
+    except (OSError, ValueError) as error:
+        what = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"{key}={given[:60]}: {what}. Name another folder") from None
+    return folder
 
 
 def _by_hand(words: Sequence[str], key: str) -> bool:

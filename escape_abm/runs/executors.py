@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,12 +19,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.rows import Section
+from escape_abm.trials.processors import end_with
 
-ORPHAN_SECONDS = 0.25  # between looks whether the caller still lives
 POLL_SECONDS = 3.0  # between looks at the queue of a cluster
 
 
@@ -44,6 +44,16 @@ class Executor(Section):
     """slurm: of a worker."""
     options: dict[str, str | int | float] = {}
     """slurm: further ones of sbatch, for example {account: mine, qos: short}."""
+
+    @field_validator("address")
+    @classmethod
+    def _reachable(cls, address: str | None) -> str | None:
+        if address is None:
+            return None
+        said = re.fullmatch(r"[a-z]+://\S+:(\d{1,5})/?", address)
+        if said is None or not 1 <= int(said[1]) <= 65535:
+            raise ValueError("must be as the scheduler says it, tcp://HOST:PORT, with a port from 1 to 65535")
+        return address
 
     def batch_of(self, jobs: int, workers: int) -> int:
         """Jobs that a worker takes at a time."""
@@ -124,13 +134,7 @@ class _Process:
 def _serve(connection: Connection, caller: int) -> None:
     """Do tasks until there are no more; a caller that was killed leaves no worker behind that goes on writing."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the caller stops its workers
-
-    def watch() -> None:
-        while os.getppid() == caller:
-            time.sleep(ORPHAN_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    end_with(caller)
     while True:
         try:
             do, task = connection.recv()

@@ -30,6 +30,7 @@ from escape_abm.inputs.settings import Settings
 from escape_abm.runs.fingerprint import Identity, changed, library
 from escape_abm.runs.provenance import AGAIN, PROVENANCE, Damaged, is_finished, read_provenance
 from escape_abm.runs.terminal import progress, warn
+from escape_abm.trials.checkpoints import how_many
 from escape_abm.trials.virtual_trial import TrialResult, run_trial
 
 if TYPE_CHECKING:
@@ -51,7 +52,20 @@ LIBRARIES = (
     "emcee",
 )
 ERROR, LOCK, PARTIAL, KEPT = "error.txt", ".lock", ".partial", ".kept"
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
+NO_ROOM = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+)
+
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 
 
 class StorageError(InputError):
@@ -321,15 +335,28 @@ def held(folder: Path, say: Callable[[Path], None] | None = None) -> Iterator[No
             if say is not None:
                 say(folder)
             lock.acquire()
+        except (OSError, NotImplementedError) as error:  # the latter is filelock's word for ENOSYS
+            if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+                raise
+            say_no_locks()
     try:
         yield
     finally:
         lock.release()
 
 
+@cache
+def say_no_locks() -> None:
+    """Once for each process."""
+    warn(
+        "This file system has no locks: two commands that work in one folder would not notice each other. Run them one "
+        "after the other, or choose a folder elsewhere with hydra.run.dir (of a sweep hydra.sweep.dir)"
+    )
+
+
 def stopped(folder: Path, identity: Identity) -> None:
     """Say what is kept of a run that was stopped; if nothing is, leave nothing of ours."""
-    done = sum(int(p.stem.split("_")[-1]) for p in (folder / KEPT / identity.name).glob("*.pkl"))
+    done = how_many(folder / KEPT / identity.name)
     if done:
         sys.stderr.write(f"Stopped. {done} patients are kept: the same command goes on from there, in {folder}\n")
         return

@@ -38,6 +38,7 @@ from escape_abm.runs.run_folder import (
     what_changed,
     write_text,
 )
+from escape_abm.trials.processors import cores
 
 PROBE_PATIENTS = 4
 
@@ -230,7 +231,7 @@ def _run_missing(ask: Ask, folder: Path, planned: list[Planned]) -> dict[int, Ou
 
 def _run(ask: Ask, folder: Path, todo: list[Planned]) -> Iterator[Outcome]:
     """Outcomes of jobs as they end. A job whose worker died is tried once more, on its own."""
-    workers = todo[0].job.settings.workers or os.cpu_count() or 1
+    workers = todo[0].job.settings.workers or cores()
     at_once = min(workers, len(todo)) if ask.executor.name == "processes" else workers
     each = max(1, workers // at_once) if ask.executor.name == "processes" else 1
     do = partial(do_jobs, ask.experiment, bool(ask.pictures), each)
@@ -334,7 +335,7 @@ def _foresee(ask: Ask, planned: list[Planned]) -> None:
         return
     patients = sum(p.job.settings.cohort.size for p in todo)
     seconds, room = _cost(ask, planned, todo[0])
-    workers = todo[0].job.settings.workers or os.cpu_count() or 1
+    workers = todo[0].job.settings.workers or cores()
     time_needed = terminal.duration(patients * seconds / workers)
     terminal.say(
         f"{patients} patients to compute on {workers} workers: about {time_needed}, "
@@ -348,7 +349,7 @@ def _cost(ask: Ask, planned: list[Planned], first: Planned) -> tuple[float, floa
     if done:
         said = [read_provenance(p.folder) for p in done]
         n = sum(s["settings"]["cohort"]["size"] for s in said)
-        seconds = sum(s["wall_seconds"] * (s["settings"]["workers"] or os.cpu_count() or 1) for s in said)
+        seconds = sum(s["wall_seconds"] * (s["settings"]["workers"] or cores()) for s in said)
         return seconds / n, sum(_bytes(p.folder) for p in done) / n
     cohort = first.job.settings.cohort
     cohort = cohort.model_copy(update={"size": min(PROBE_PATIENTS, cohort.size)})

@@ -4,5 +4,6 @@ virtual_trial: the same patients under every product, in parallel
 survival: Kaplan-Meier, Aalen-Johansen, proportions, paired differences
 estimates: from rows of patients to the tables of a trial
 comparison: comparison with a published trial
+processors: how many processes at a time, and workers that end with their caller
 checkpoints: finished patients of an unfinished run
 """

@@ -6,8 +6,10 @@ the simulator. Files appear whole or not at all, whenever the process is killed.
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
-import pickle
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,13 @@ Done = tuple[list[dict[str, Any]], list[pd.DataFrame]]
 
 
 def save(folder: Path, done: Mapping[int, Done]) -> None:
-    """Keep some patients, by their number, in a file of their own."""
+    """Keep some patients, by their number, in a file of their own: data only, so that reading one runs nothing."""
     folder.mkdir(parents=True, exist_ok=True)
-    place = folder / f"{min(done)}_{max(done)}_{len(done)}.pkl"
+    place = folder / f"{min(done)}_{max(done)}_{len(done)}.json.gz"
     new = place.with_suffix(f".{os.getpid()}")
+    plain = {i: (rows, [_plain(course) for course in courses]) for i, (rows, courses) in done.items()}
     try:
-        new.write_bytes(pickle.dumps(dict(done), protocol=pickle.HIGHEST_PROTOCOL))
+        new.write_bytes(gzip.compress(json.dumps(plain, default=_scalar).encode(), compresslevel=1))
         os.replace(new, place)
     finally:
         new.unlink(missing_ok=True)
@@ -33,12 +36,31 @@ def save(folder: Path, done: Mapping[int, Done]) -> None:
 def saved(folder: Path) -> dict[int, Done]:
     """All patients that `save` kept in a folder; a file that a failing disk damaged counts as not there."""
     done: dict[int, Done] = {}
-    for place in sorted(folder.glob("*.pkl")):
+    for place in sorted(folder.glob("*.json.gz")):
         try:
-            done |= pickle.loads(place.read_bytes())
-        except (OSError, pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError):
+            plain = json.loads(gzip.decompress(place.read_bytes()))
+            done |= {int(i): (rows, [_course(c) for c in courses]) for i, (rows, courses) in plain.items()}
+        except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError):
             continue
     return done
+
+
+def how_many(folder: Path) -> int:
+    """How many patients are kept in a folder, by the names of its files."""
+    return sum(int(place.name.split(".")[0].split("_")[-1]) for place in folder.glob("*.json.gz"))
+
+
+def _plain(course: pd.DataFrame) -> dict[str, Any]:
+    return {str(name): (str(column.dtype), column.tolist()) for name, column in course.items()}
+
+
+def _course(plain: dict[str, Any]) -> pd.DataFrame:
+    return pd.DataFrame({name: pd.Series(values, dtype=kind) for name, (kind, values) in plain.items()})
+
+
+def _scalar(value: Any) -> Any:
+    """What JSON does not know: NumPy's numbers, and what is missing."""
+    return None if value is pd.NA else value.item()
 
 
 def of_run(folder: Path, size: int) -> dict[int, Done]:

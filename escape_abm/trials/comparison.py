@@ -11,6 +11,7 @@ with these odds. Medians are scaled by such a factor.
 
 from __future__ import annotations
 
+import ast
 import math
 import re
 from collections.abc import Sequence
@@ -34,6 +35,12 @@ COLUMNS = (
 )  # fmt: skip
 RESAMPLES = 1000
 LEVEL = 95
+TESTS = ("isna", "notna", "isin", "between")
+"""What a condition may ask of a column."""
+IN_CONDITIONS = (
+    ast.Expression, ast.BoolOp, ast.BinOp, ast.UnaryOp, ast.Compare, ast.Name, ast.Constant, ast.List, ast.Tuple,
+    ast.expr_context, ast.boolop, ast.unaryop, ast.cmpop, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.BitAnd, ast.BitOr,
+)  # fmt: skip
 ENDPOINT_NAMES = {
     "complete_remission": "CR",
     "mrd_negative": "MRD-negative CR",
@@ -102,19 +109,41 @@ def chosen(patients: pd.DataFrame, condition: str) -> NDArray[np.bool_]:
     """Who meets a condition on the columns of the patients table ("": everyone).
 
     Raises:
-        InputError: the condition cannot be read, or is not one of yes and no.
+        InputError: the condition cannot be read, does more than compare columns, or is not one of yes and no.
     """
     if not condition:
         return np.ones(len(patients), dtype=bool)
     try:
-        met = patients.eval(condition, engine="python")
+        _refuse_code(condition)
+        met: Any = patients.eval(condition, engine="python")
     except Exception as error:  # noqa: BLE001  (pandas raises many kinds)
         known = ", ".join(patients.columns)
         raise InputError(f"condition {condition!r}: {error}. Columns of the patients table: {known}") from None
-    found = pd.Series(met, index=patients.index)
+    found = pd.Series(met, index=patients.index) if np.ndim(met) < 2 else pd.Series()
     if found.dtype.kind != "b" and str(found.dtype) != "boolean":
-        raise InputError(f"condition {condition!r} is not one of yes and no: compare a column with a value")
+        raise InputError(
+            f"condition {condition!r} has no answer of yes or no: compare a column with a value, by == or >"
+        )
     return found.fillna(False).to_numpy(dtype=bool)
+
+
+def _refuse_code(condition: str) -> None:
+    """Refuse what is more than a comparison of columns: pandas would run it, and a trial's file may be another's.
+
+    Raises:
+        ValueError: what may stand in a condition.
+        SyntaxError: it is no expression, as `x = 3`.
+    """
+    for node in ast.walk(ast.parse(condition.strip(), mode="eval")):
+        called = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and not node.keywords
+        if isinstance(node, ast.Attribute):
+            fine = node.attr in TESTS and isinstance(node.value, ast.Name)
+        else:
+            fine = called or isinstance(node, IN_CONDITIONS)
+        if not fine:
+            raise ValueError(
+                f"only columns, values, == != < > <= >=, + - * /, and, or, not, in, and of columns .{', .'.join(TESTS)}"
+            )
 
 
 def resample(
@@ -150,25 +179,27 @@ def compare(
 
     Returns:
         `COLUMNS`; `simulated` is the median of the drawn trials, `inside` empty where nothing can be compared, and
-        `note` then says why.
+        `note` then says why. It also says where all drawn trials gave the same, so that the interval has no width.
     """
     drawn = resample(patients, trial, rng, between_trials_sd)
     at_hand = readings(drawn.patients)
     lines = []
     for point in trial.published:
-        simulated, lower, upper, why = math.nan, math.nan, math.nan, point.not_compared
+        simulated, lower, upper, why, alike = math.nan, math.nan, math.nan, point.not_compared, ""
         if not why:
-            values = _values(point, at_hand, drawn, trial, rng)
+            values, n = _values(point, at_hand, drawn, trial, rng)
             known = values[np.isfinite(values)]
             if known.size < RESAMPLES / 20:
-                why = "hardly any virtual trial of this size can tell"
+                why = f"hardly any virtual trial of this size can tell: {n} virtual patients count"
             else:
+                alike = f"the same in every virtual trial: {n} virtual patients count" if np.ptp(known) == 0 else ""
                 tails = [50, (100 - LEVEL) / 2, (100 + LEVEL) / 2]
                 simulated, lower, upper = map(float, np.percentile(known, tails))
         inside: Any = pd.NA if why else bool(lower - 1e-9 <= exact(point) <= upper + 1e-9)
         what = trial.name, point.stratum, point.endpoint, point.month
         published = point.estimate, *interval(point)
-        lines.append((*what, *published, simulated, lower, upper, inside, point.n, point.source, why or point.note))
+        note = why or "; ".join(filter(None, (point.note, alike)))
+        lines.append((*what, *published, simulated, lower, upper, inside, point.n, point.source, note))
     table = pd.DataFrame(lines, columns=list(COLUMNS))
     return table.astype({"inside": "boolean", "month": float, "n": "Int64"})
 
@@ -188,13 +219,13 @@ def interval(point: Published) -> tuple[float | None, float | None]:
 
 def _values(
     point: Published, at_hand: dict[str, Reading], drawn: Resamples, trial: Trial, rng: np.random.Generator
-) -> Floats:
-    """(B,) one published endpoint in each trial that was drawn."""
+) -> tuple[Floats, int]:
+    """(B,) one published endpoint in each trial that was drawn, and how many virtual patients count for it."""
     reading = at_hand[point.endpoint]
     condition = "" if point.stratum == "all" else trial.strata[point.stratum]
     reading = reading._replace(of=reading.of & chosen(drawn.patients, condition))
     values: Floats = drawn.read(reading, [(point.month or 0.0) * DAYS_PER_MONTH], rng)[0]
-    return values
+    return values, int(reading.of.sum())
 
 
 def curves(

@@ -24,7 +24,7 @@ from escape_abm.law.states import CAR_T_PHENOTYPES
 from escape_abm.patient.course import Trajectory, simulate
 from escape_abm.patient.endpoints import patient_row
 from escape_abm.patient.leukaemia import grow_leukaemia
-from escape_abm.trials import checkpoints
+from escape_abm.trials import checkpoints, processors
 from escape_abm.trials.estimates import contrast, summarise
 
 TEXT_COLUMNS = (
@@ -164,7 +164,7 @@ def as_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 def _compute(indices: Sequence[int], settings: Settings) -> Iterator[dict[int, checkpoints.Done]]:
     """Patients, some at a time as they are done, on `settings.workers` processes."""
-    workers = min(settings.workers or os.cpu_count() or 1, len(indices))
+    workers = min(settings.workers or processors.cores(), len(indices))
     size = max(1, min(10, len(indices) // (4 * max(workers, 1))))
     chunks = [indices[i : i + size] for i in range(0, len(indices), size)]
     if workers <= 1:
@@ -176,7 +176,7 @@ def _compute(indices: Sequence[int], settings: Settings) -> Iterator[dict[int, c
     with held_back():
         run_patient(0, settings.model_copy(update={"comparators": {}}))  # compile once, here
     parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-    yield from parallel(joblib.delayed(_run_chunk)(chunk, settings) for chunk in chunks)
+    yield from parallel(joblib.delayed(processors.serve)(os.getpid(), _run_chunk, chunk, settings) for chunk in chunks)
     get_reusable_executor().shutdown()  # idle workers hold memory that the pictures need
 
 

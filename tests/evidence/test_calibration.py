@@ -17,8 +17,9 @@ from scipy.special import expit
 from escape_abm.evidence import calibration
 from escape_abm.evidence.emulator import Emulator, features, fit_emulator
 from escape_abm.evidence.posterior import sample_posterior
-from escape_abm.evidence.sensitivity import indices
+from escape_abm.evidence.sensitivity import COLUMNS, ENDPOINTS, all_alike, indices
 from escape_abm.evidence.targets import FAMILIES, Data, Free, design, free_parameters, targets_of
+from escape_abm.figures import fits
 from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.rows import replace
 from escape_abm.inputs.settings import Settings
@@ -243,6 +244,27 @@ def test_sensitivity_as_a_user_runs_it(tmp_path: Path) -> None:
     assert not table["path"].str.startswith("clinic").any()
     assert table.groupby("endpoint")["path"].nunique().eq(21).all()
     assert (folder / "figures" / "tornado.png").stat().st_size > 10_000
+
+
+def test_a_sensitivity_in_which_nothing_varied_says_so() -> None:
+    """No index, and words in the place of bars of no length."""
+    same = all_alike(np.array([[0.5, 0.0, math.nan, 1.0], [0.5, 0.2, math.nan, math.nan]]))
+    assert same.tolist() == [True, False, True, True]
+    lines = [
+        ("a", e, p, math.nan, math.nan, math.nan, 0.0, math.nan) for e in ENDPOINTS for p in ("biology.x", "biology.y")
+    ]
+    table = pd.DataFrame(lines, columns=list(COLUMNS))
+    for figure, _ in (fits.indices(table, {"a": "A"}), fits.tornado(table, "a", {"a": "A"})):
+        said = [t.get_text() for ax in figure.axes for t in ax.texts]
+        assert said.count("the same in every run") == len(ENDPOINTS)
+
+
+def test_chains_as_short_as_their_memory_say_so(fitted: tuple[calibration.Fit, Path]) -> None:
+    fit = fitted[0]
+    for forget, told in ((fit.posterior.steps, f"calibration.steps={10 * fit.posterior.steps} or more"), (1.0, "")):
+        said = fit._replace(posterior=fit.posterior._replace(steps_to_forget=float(forget))).mixing()
+        assert told in said
+        assert ("Too few steps" in said) == bool(told)
 
 
 @pytest.mark.statistical

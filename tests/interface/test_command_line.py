@@ -33,7 +33,7 @@ MISTAKES = {
     "product=tandem seed =5": "Write seed=5",
     "seed= 5 product=tandem": "Write seed=5",
     "seed x=3": "seed: a word is KEY=VALUE",
-    "cohort": "which one? Write cohort=CHOICE. Choices of cohort: b019",
+    "cohort": "which one? Write cohort=CHOICE. Choices of cohort: ",
     "tandem": "Did you mean product=tandem?",
     "coadministered": "product=coadministered",
     "cohort.size": "Write cohort.size=VALUE",
@@ -41,7 +41,20 @@ MISTAKES = {
     "help": "write --help",
     "x={a: 1}": "part of a value with spaces",
     "seed=1 product=tandem seed=2": "seed=1 and seed=2: seed is set twice. Keep one, or for a run of each: -m seed=1,2",
+    "seed=1 seed=1": "seed is set twice. Keep one",
     "--cfg job -m seed=1,2": "--cfg shows one run",
+    f"--config-dir {'a' * 300}": "File name too long. Write --config-dir FOLDER",
+    f"-cd {'a/' * 2500}": "File name too long",
+    "--cfg": "which part? Write --cfg job",
+    "-c jobs": "-c jobs: which part?",
+    "--info nothing": "--info nothing: which part?",
+    "--cfg job tandem": "Did you mean product=tandem?",
+    "--package biology": "--package: only --cfg takes it. Write --cfg job --package biology",  # it ran, unchecked
+    "--resolve seed=1": "--resolve: only --cfg takes it",
+    "-sc install=tcsh": "write --shell-completion install=bash",
+    "-sc": "write --shell-completion",
+    "--quiet=false": "--quiet takes no value",
+    "-m=1 seed=1,2": "-m takes no value",
 }
 
 
@@ -58,7 +71,9 @@ def test_a_line_is_taken_apart(tmp_path: Path) -> None:
     line = command_line.read([*words, "--config-dir", str(tmp_path)])
     assert line == command_line.Line([words[1], *words[3:]], tmp_path, "", multirun=True, quiet=True)
     assert command_line.read(["seed=2", "-v"]).verbose
-    assert command_line.read(["--cfg", "job", "seed=2"]) == command_line.Line(["seed=2"], None, "cfg")
+    assert command_line.read(["--cfg", "job", "seed=2"]) == command_line.Line(
+        ["seed=2"], None, "cfg", hydras=("--cfg", "job")
+    )
     assert command_line.read(["-sc", "install=bash"]).asked == "hydra"
     assert command_line.read(["seed=1", "-h", "help"]).asked == "help"
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import hydra
 import pytest
+import yaml
+from hydra import version
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 
 from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.settings import Settings
 from escape_abm.interface.composition import compose, conf_dir
+from escape_abm.interface.composition import read as read_config
 from escape_abm.interface.launch import launch
 from tests.inputs.test_parameters import ROWS
 
@@ -185,6 +190,53 @@ BAD = {
         "clinic.relapse_blast_fraction=0.5 clinic.largest_blast_fraction=0.5",
         ["0.5", "packed"],
     ),
+    "a dictionary that would be added": (
+        "comparators={}",
+        ["would not replace", "cd19_fmc63", "and 5 more would stay", "'~comparators' '+comparators={}'"],
+    ),
+    "a dictionary inside others": ("trial.strata={all:x}", ["responders", "'~trial.strata' '+trial.strata={all:x}'"]),
+    "a dictionary in a dictionary": ("++biology.antigens.cd19={hits_to_loss:1}", ["blast_density_molecules"]),
+    "a component of another product": (
+        "product=cd22_m971 product.components.dual.day=1",
+        ["no such key 'product.components.dual.day'", "Choose one of: cd22."],
+    ),
+    "a component of another arm": (
+        "+product@comparators.b=sequential comparators.b.components.dual.day=3",
+        ["Choose one of: cd19, cd22."],
+    ),
+    "an arm of none": ("comparators=none comparators.tandem.label=x", ["There is none to choose from"]),
+    "a sweep of nothing": ("-m seed=range(5,5)", ["seed=range(5,5): no value at all"]),
+    "a sweep of no choice": ("-m product=glob(zzz*) sweep=zip", ["product=glob(zzz*): no value at all"]),
+    "a range that stands still": ("-m seed=range(1,5,0)", ["seed=range(1,5,0): cannot be read", "seed=range(1,9)"]),
+    "empty values": ("-m seed=1,", ["without a comma before or after"]),
+    "a name too long for a folder": (f"hydra.run.dir={'a' * 300}", ["File name too long", "Name another folder"]),
+    "a path too long": (f"-m seed=1,2 hydra.sweep.dir={'a/' * 2500}x", ["File name too long"]),
+    "a choice of a long name": (f"product={'a' * 300}", ["no such choice"]),
+    "a home that the shell left alone": ("hydra.run.dir=~/x", ["Write the whole path"]),
+    "a folder from nowhere": ("hydra.run.dir=${nope}", ["hydra.run.dir: Interpolation key 'nope' not found"]),
+    "a value from nowhere": ("seed=${nope}", ["seed: Interpolation key 'nope' not found", "--cfg job"]),
+    "a dictionary without colons": ("executor.options={a=1}", ["written 'executor.options={NAME: VALUE"]),
+    "a dictionary left open": ("trial.strata={a:b", ["a bracket is not closed", "in quotes"]),
+    "a list of nothing readable": ("biology.routes_off=[(]", ["written 'biology.routes_off=[1,2]'"]),
+    "a new name in an empty dictionary": ("draws={a:[1]}", ["added to draws with a plus: '+draws={a:[1]}'"]),
+    "no key": ("=3", ["=3: a word is KEY=VALUE, and this has no key"]),
+    "nothing to take away": ("~", ["this has no key"]),
+    "a port that is none": (
+        "-m seed=1,2 executor=dask executor.address=tcp://127.0.0.1:99999",
+        ["a port from 1 to 65535"],
+    ),
+    "no address": ("-m seed=1,2 executor=dask executor.address=here", ["tcp://HOST:PORT"]),
+    "a file for a choice": ("trial=../trial/none", ["a choice is a name, without / or .."]),
+    "a file for an arm": ("+product@comparators.b=/etc/passwd", ["a choice is a name", "product=NAME"]),
+    "something to call": ("+hydra.callbacks.a._target_=os.getcwd", ["a configuration is data and calls nothing"]),
+    "a log elsewhere": ("+hydra.job_logging.handlers.console.filename=x.log", ["in the folder of its run"]),
+    "nothing to take away there": ("~comparators.nobody", ["~comparators.nobody: there is nothing of this name"]),
+    "no choice to take away": ("~trial=eliana", ["~trial: there is nothing of this name", "not with this value"]),
+    "a group with two plus": ("++cohort=low_burden", ["takes no plus", "Write cohort=low_burden"]),
+    "a key that is none": ("biology..killing=1", ["'biology..killing' is none"]),
+    "a key with an index": ("regimen.split_days[0]=1", ["A key is names with points between them"]),
+    "a mode that is none": ("hydra.mode=walk", ["hydra.mode=walk: Invalid value 'walk', expected one of [RUN"]),
+    "a number for Hydra": ("hydra=3", ["hydra=3: a group takes a choice by its name"]),
     "empty window": ("biology.car_t.rejection_first_day=300", ["300", "120", "raise the last"]),
 }
 
@@ -214,6 +266,77 @@ def test_bad_input_stops_at_the_door(
     assert "Nothing was run and nothing was written." in text
     assert "Traceback" not in text
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("product.components.dual.transduced_fraction", "{cd19: 0.5, cd22: 0.4}"), ("comparators", "{}")],
+)
+def test_a_dictionary_replaces_as_the_message_says(key: str, value: str) -> None:
+    settings = compose([f"~{key}", f"+{key}={value}"]).model_dump()
+    for part in key.split("."):
+        settings = settings[part]
+    assert settings == yaml.safe_load(value)
+
+
+def test_a_dictionary_of_all_that_is_there_needs_no_more_words() -> None:
+    key = "product.components.dual.transduced_fraction"
+    assert compose([f"{key}={{cd19: 0.5, cd22: 0.4}}"]) == compose([f"{key}.cd19=0.5", f"{key}.cd22=0.4"])
+
+
+def test_a_program_with_a_hydra_of_its_own(tmp_path: Path) -> None:
+    """Neither sees the other's configuration, whatever they call their groups."""
+    (tmp_path / "config.yaml").write_text("rate: 1\n")
+    store = ConfigStore.instance()
+    store.store(group="trial", name="theirs", node={"rate": 2})
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(version_base="1.2", config_dir=str(tmp_path)):
+        assert compose(["cohort.size=3"]).cohort.size == 3
+        assert read_config("figures", ["small=true"])["small"]
+        with pytest.raises(InputError, match="no such choice") as caught:
+            compose(["trial=their"])
+        assert "theirs" not in str(caught.value)
+        assert hydra.compose("config", ["+trial=theirs"]) == {"rate": 1, "trial": {"rate": 2}}
+        assert str(version.getbase()) == "1.2"
+    del store.repo["trial"]
+
+
+@pytest.mark.parametrize(("group", "text"), [("biology", "killing: {kill_per_day: 3}"), ("clinic", "")])
+def test_a_choice_of_ones_own_says_where_it_starts_from(group: str, text: str, tmp_path: Path) -> None:
+    file = tmp_path / group / "mine.yaml"
+    file.parent.mkdir()
+    file.write_text(text)
+    words = [f"{group}=mine"]
+    with pytest.raises(InputError, match=r"does not say where it starts from.*`defaults: \[fitted, _self_\]`"):
+        compose(words, config_dir=tmp_path)
+    rows = {"biology": "starting_fit", "clinic": "standard"}[group]
+    for start in ("fitted", rows):
+        file.write_text(f"defaults: [{start}, _self_]\n{text}")
+        change = {"biology": ["biology.killing.kill_per_day=3"], "clinic": []}[group]
+        assert compose(words, config_dir=tmp_path) == compose([f"{group}={start}", *change])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("hydra: {callbacks: {x: {_target_: os.mkdir, path: made}}}", "of hydra a choice may set"),
+        ("hydra: {job_logging: {handlers: {console: {class: os.mkdir, path: made}}}}", "of hydra a choice may set"),
+        ("defaults: [fitted@biology, override /hydra/job_logging: disabled, _self_]", "of hydra a choice may set"),
+        ("hydra: {run: {dir: ..}}", "of hydra a choice may set"),
+        ("biology: !!python/object/apply:os.mkdir [made]", "could not determine a constructor"),
+        ("biology: {killing: {_target_: os.mkdir}}", "_target_: no such key"),
+    ],
+)
+def test_choices_of_others_are_data(text: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they name is never called, and where a run goes they do not say."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "own" / "biology" / "theirs.yaml"
+    file.parent.mkdir(parents=True)
+    start = "" if text.startswith("defaults") else "defaults: [fitted@biology, _self_]\n"
+    file.write_text(f"# @package _global_\n{start}{text}\n")
+    with pytest.raises(InputError, match=told):
+        compose(["biology=theirs"], config_dir=tmp_path / "own")
+    assert [p.name for p in tmp_path.iterdir()] == ["own"]
 
 
 def test_compose_raises_input_error() -> None:

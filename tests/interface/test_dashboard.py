@@ -267,6 +267,9 @@ def test_a_port_that_is_taken(dashboard: ModuleType) -> None:
         assert host == "127.0.0.1"
         with pytest.raises(SystemExit, match=f"--port {taken}: this port is taken"):
             dashboard.listen(taken)
+    for none in (-1, 99_999):
+        with pytest.raises(SystemExit, match=f"--port {none}: a port is a number from 1 to 65535"):
+            dashboard.listen(none)
     with dashboard.listen(None) as usual, dashboard.listen(None) as other:
         assert usual.getsockname() != other.getsockname()
 

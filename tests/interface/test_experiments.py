@@ -117,7 +117,7 @@ def test_an_interrupted_run_keeps_its_patients_and_all_that_is_not_its_own(tmp_p
     (tmp_path / "mine.txt").write_text("not ours")
     words = [sys.executable, SCRIPT, "cohort.size=100000", "comparators=none", "workers=1", f"hydra.run.dir={tmp_path}"]
     job = in_front(words, tmp_path)
-    while not list(tmp_path.glob(".kept/*/*.pkl")) and job.poll() is None:
+    while not list(tmp_path.glob(".kept/*/*.json.gz")) and job.poll() is None:
         time.sleep(0.1)
     said = interrupt(job)
     assert job.returncode == 130

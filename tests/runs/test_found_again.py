@@ -45,7 +45,7 @@ def test_extending_keeps_every_byte_of_a_rich_run(tmp_path: Path) -> None:
     checkpoints.save(
         tmp_path / "kept", {i: escape_abm.trials.virtual_trial.run_patient(i, settings) for i in (8, 13, 40)}
     )
-    (tmp_path / "kept" / "0_1_2.pkl").write_bytes(b"torn")
+    (tmp_path / "kept" / "0_1_2.json.gz").write_bytes(b"torn")
     told: list[int] = []
     again = escape_abm.trials.virtual_trial.run_trial(settings, told.append, tmp_path / "kept", tmp_path / "few")
     assert told[0] == 8
@@ -60,7 +60,7 @@ def test_a_killed_run_goes_on_and_no_byte_differs(troubled: Any, tmp_path: Path)
     words = ("cohort.size=600", "trajectories.patients=4")
     line = [sys.executable, str(troubled.script), *small(*words)]
     job = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not list(tmp_path.glob("outputs/troubled/*/*_n600_*/.kept/*/*.pkl")):
+    while not list(tmp_path.glob("outputs/troubled/*/*_n600_*/.kept/*/*.json.gz")):
         time.sleep(0.05)
         assert job.poll() is None
     job.kill()

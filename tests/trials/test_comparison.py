@@ -118,11 +118,53 @@ def test_comparison_table(patients: pd.DataFrame) -> None:
 
 @pytest.mark.parametrize(
     ("condition", "told"),
-    [("day_transpant.notna()", "day_transpant"), ("day_last + 1", "yes and no"), ("burden >", "condition")],
+    [
+        ("day_transpant.notna()", "day_transpant"),
+        ("day_last + 1", "yes or no"),
+        ("burden >", "condition"),
+        ("relapse = True", "condition"),  # which sets a column
+        ("day_last = 3", "condition"),
+        ("(day_last := 3)", "only columns"),
+        ("@pd.io.common.os.mkdir('made')", "condition"),  # which pandas runs
+        ("day_last.to_csv('made')", "only columns"),
+        ("day_last.isna().to_csv('made')", "only columns"),
+        ("relapse.__class__", "only columns"),
+        ("9 ** 9 ** 9 > day_last", "only columns"),
+    ],
 )
-def test_bad_conditions_are_refused(patients: pd.DataFrame, condition: str, told: str) -> None:
+def test_bad_conditions_are_refused(
+    patients: pd.DataFrame, condition: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=told):
         chosen(patients, condition)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_conditions_may_say(patients: pd.DataFrame) -> None:
+    p = patients
+    for condition, who in (
+        ("complete_remission and not relapse", p["complete_remission"] & ~p["relapse"]),
+        ("relapse_kind.isin(['CD19-', 'antigen-negative'])", p["relapse_kind"].isin(
+            ["CD19-", "antigen-negative"])),
+        ("(day_last - 10) / 2 > 100 | relapse == True", ((p["day_last"] - 10) / 2 > 100) | p["relapse"]),
+        ("day_last.between(100, 200)", p["day_last"].between(100, 200)),
+        ("-day_last < -100", p["day_last"] > 100),
+    ):  # fmt: skip
+        assert chosen(p, condition).tolist() == who.fillna(False).tolist(), condition
+
+
+@pytest.mark.parametrize("endpoint", ["complete_remission", "relapse"])
+def test_a_stratum_in_which_nothing_varied_says_so(patients: pd.DataFrame, endpoint: str) -> None:
+    strata = {"responders": "complete_remission and relapse"}
+    trial = Trial(name="x", size=40, published=(_point(endpoint, None, 1.0, stratum="responders"),), strata=strata)
+    (line,) = compare(patients, trial, np.random.default_rng(1)).itertuples()
+    assert line.lower == line.upper == 1
+    n = int(chosen(patients, strata["responders"]).sum())
+    assert line.note == f"the same in every virtual trial: {n} virtual patients count"
+    nobody = trial.model_copy(update={"strata": {"responders": "day_last < 0"}})
+    (line,) = compare(patients, nobody, np.random.default_rng(1)).itertuples()
+    assert "0 virtual patients count" in line.note
 
 
 @pytest.mark.parametrize(("estimate", "good"), [(0.89, True), (0.895, True), (0.9, False), (0.88, False), (0.5, False)])

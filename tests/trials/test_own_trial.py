@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from escape_abm.interface import command_line, groups
+from escape_abm.interface import groups, own_choices
 from escape_abm.interface.composition import compose
 from escape_abm.trials.survival import proportion
 
@@ -140,4 +140,4 @@ def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
     (own / "cohort").mkdir(parents=True)
     (own / "cohort" / "few.yaml").write_text("size: 7\n")
     assert compose(["cohort=few"], config_dir=own).cohort.size == 7
-    assert command_line.own_folder([command_line.searched(own)]) == own
+    assert own_choices.own_folder([own_choices.searched(own)]) == own
