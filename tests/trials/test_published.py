@@ -66,8 +66,8 @@ def patients() -> pd.DataFrame:
     return run_trial(compose(overrides)).patients
 
 
-def test_there_are_eleven_trials() -> None:
-    assert len(TRIALS) == 11
+def test_there_are_sixteen_trials() -> None:
+    assert len(TRIALS) == 16
     assert set(AGAIN["trial"]) == set(TRIALS)
 
 
