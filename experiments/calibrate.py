@@ -46,7 +46,7 @@ def find(settings: Settings, run: Run) -> None:
     judges = trials_of(settings)
     assert settings.calibration is not None
     how = settings.calibration
-    with run.progress("runs of all trials", sum(how.waves) + how.confirmed) as advance:
+    with run.progress("runs of all trials", sum(how.waves) + how.confirmed + how.finalists) as advance:
         found = calibration.calibrate(settings, judges, run.kept, advance)
     with run.progress("trials left out", len(judges)) as advance:
         left_out = calibration.leave_one_out(settings, found, advance)

@@ -4,8 +4,8 @@
 2. An emulator of every published endpoint (`emulator`), and the likelihood of the published results (`targets`).
 3. A posterior by Markov chain Monte Carlo (emcee). The next wave of runs is drawn from it, so runs concentrate where
    the posterior does. The last wave has more patients per run and tests the emulator on unseen runs.
-4. The most probable draws are simulated with more patients; the one whose own runs have the highest likelihood is the
-   fitted set.
+4. The most probable draws are simulated with more patients, the best of them again with many: the one whose own runs
+   have the highest likelihood is the fitted set. With few patients the best of many would be the luckiest.
 
 The between-trial differences that no parameter explains are estimated with the parameters, as one more dimension.
 """
@@ -58,7 +58,7 @@ INDEPENDENT = 5
 
 
 class Confirmed(NamedTuple):
-    """Draws of the posterior that were simulated. K draws, D parameters."""
+    """The finalists among the draws of the posterior, best first. K draws, D parameters."""
 
     x: Floats  # (K, D) between 0 and 1
     log_likelihood: Floats  # (K,) by their own runs
@@ -83,7 +83,7 @@ class Fit(NamedTuple):
     @property
     def fitted(self) -> dict[str, float]:
         """The fitted set by path: of the draws that were simulated, the most likely by its own runs."""
-        return values(self.free, self.confirmed.x[int(self.confirmed.log_likelihood.argmax())])
+        return values(self.free, self.confirmed.x[0])
 
     @property
     def between_trials_sd(self) -> float:
@@ -277,10 +277,15 @@ def calibrate(
         )  # fmt: skip
     assert emulator is not None
     assert posterior is not None
-    top = posterior.x[np.argsort(-posterior.log_likelihood)[: how.confirmed]]
-    own = runs_of_wave(top, len(how.waves), free, targets, trials, settings, keep, how.confirmed_patients, on_progress)
     sd = float(posterior.between_trials_sd.mean())
-    confirmed = Confirmed(top, np.array([log_likelihood_of_run(*run, data, sd) for run in own]))
+    best, likely = posterior.x[np.argsort(-posterior.log_likelihood)], np.zeros(0)
+    rounds = (how.confirmed, how.confirmed_patients), (how.finalists, how.finalist_patients)
+    for number, (count, patients) in enumerate(rounds, start=len(how.waves)):
+        best = best[:count]
+        own = runs_of_wave(best, number, free, targets, trials, settings, keep, patients, on_progress)
+        likely = np.array([log_likelihood_of_run(*run, data, sd) for run in own])
+        best, likely = best[np.argsort(-likely)], np.sort(likely)[::-1]
+    confirmed = Confirmed(best, likely)
     return Fit(free, targets, wave, x, estimates, n, foretold, emulator, posterior, confirmed, settings.seed)
 
 

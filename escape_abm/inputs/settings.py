@@ -123,9 +123,12 @@ class Calibration(Section):
     """Draws of the posterior that are kept."""
 
     confirmed: int = Field(default=32, ge=1)
-    """Draws that are simulated at the end, the most probable ones: one of them is the fitted set."""
+    """Draws that are simulated at the end, the most probable ones."""
     confirmed_patients: int = Field(default=100, ge=5)
     """Of each trial in each of those."""
+    finalists: int = Field(default=10, ge=1)
+    """The best of those, which are simulated again: the best of them is the fitted set."""
+    finalist_patients: int = Field(default=400, ge=5)
 
     @model_validator(mode="after")
     def _enough(self) -> Self:

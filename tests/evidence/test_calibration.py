@@ -93,6 +93,7 @@ def test_posteriors_cover_what_made_the_data() -> None:
 SMALL = (
     "calibration.waves=[24,6]", "calibration.patients=5", "calibration.steps=200", "calibration.draws=50",
     "workers=2", "calibration.last_patients=6", "calibration.confirmed=2", "calibration.confirmed_patients=5",
+    "calibration.finalists=1", "calibration.finalist_patients=5",
     "calibration.trials=[cd22_fry,tisagenlecleucel_real_world]",
 )  # fmt: skip
 
@@ -115,7 +116,7 @@ def test_a_killed_fit_ends_with_the_same_posterior(fitted: tuple[calibration.Fit
     first, keep = fitted
     settings, trials = small()
     kept = sorted(keep.glob("*.json"))
-    assert len(kept) == 32
+    assert len(kept) == 33
     for path in kept[10:26]:
         path.unlink()
     (keep / "0_00012.part").write_text("{")
