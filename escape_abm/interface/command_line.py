@@ -61,12 +61,13 @@ def read(words: Sequence[str]) -> Line:
         return Line(plain, own, "version")
     if seen & set(CFG) and seen & set(MULTIRUN):
         raise InputError("--cfg shows one run: leave -m out, and give one value of each key")
+    if seen & {"--resolve", *PACKAGE} and not seen & set(CFG):
+        which = next(flag for flag in hydras if flag in ("--resolve", *PACKAGE))
+        raise InputError(f"{which}: only --cfg takes it. Write --cfg job {which}")
     if seen & {*SHELL, "--hydra-help"}:
         if seen & set(SHELL) and not re.fullmatch("(install|uninstall|query)=(bash|fish|zsh)", " ".join(plain)):
             raise InputError(f"{SHELL[0]} {' '.join(plain)}: write {SHELL[0]} install=bash (or fish, zsh)")
         return Line(plain if seen & set(SHELL) else [], own, "hydra", hydras=hydras)
-    if seen & {"--resolve", *PACKAGE} and not seen & set(CFG):
-        raise InputError(f"{hydras[0]}: only --cfg takes it. Write --cfg job {' '.join(hydras)}")
     for i, word in enumerate(plain):
         near = plain[i : i + (3 if plain[i + 1 : i + 2] == ["="] else 2)]
         apart = "=" not in word and near[-1] != word and near[1].startswith("=")

@@ -19,7 +19,8 @@ from hydra import version
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.core.override_parser.types import Sweep as HydrasSweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -167,8 +168,9 @@ def compose_words(overrides: Sequence[str], config_name: str) -> Composed:
         ours = OmegaConf.masked_copy(whole, [str(k) for k in whole if k != "hydra"])
         refers = "${" in str(OmegaConf.to_container(ours, resolve=False))
         data: Any = OmegaConf.to_container(ours, resolve=True)
+        str(whole.hydra.mode)  # may refer to what is not there
         _refuse_code(OmegaConf.to_container(whole.hydra, resolve=False), "hydra")
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OSError) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError, OSError) as error:
         raise InputError(explain(error, overrides, config_name)) from None
     _refuse_merged(parsed, data)
     plain = _relabelled({str(k): v for k, v in data.items()}, overrides)
@@ -180,6 +182,13 @@ def compose_words(overrides: Sequence[str], config_name: str) -> Composed:
             f"{trial['name']}.yaml"
         )
     return Composed(plain, whole.hydra, refers)
+
+
+def _sweeps_within(override: Override) -> bool:
+    """Whether values of a list are sweeps themselves, which Hydra cannot make runs of."""
+    value = override.value()
+    inner = value.list if isinstance(value, ChoiceSweep) else ()
+    return any(isinstance(one, HydrasSweep) for one in inner)
 
 
 def _refuse_merged(parsed: Iterable[Override], data: dict[str, Any]) -> None:
@@ -227,6 +236,8 @@ def parse_words(words: Iterable[str], parser: OverridesParser | None = None) -> 
             empty = any(o.is_discrete_sweep() and next(o.sweep_iterator(), None) is None for o in parsed)
         except (HydraException, ValueError):  # which is of range(1,5,0)
             raise InputError(command_line.unreadable_value(word)) from None
+        if any(_sweeps_within(o) for o in parsed):
+            raise InputError(f"{word}: a sweep within a list of values. List the values: KEY=A,B")
         if empty:
             raise InputError(f"{word}: no value at all, so that there would be no run. Give one or more: KEY=A,B")
         out += parsed

@@ -49,8 +49,9 @@ MISTAKES = {
     "-c jobs": "-c jobs: which part?",
     "--info nothing": "--info nothing: which part?",
     "--cfg job tandem": "Did you mean product=tandem?",
-    "--package biology": "--package: only --cfg takes it. Write --cfg job --package biology",  # it ran, unchecked
+    "--package biology": "--package: only --cfg takes it. Write --cfg job --package",  # it ran, unchecked
     "--resolve seed=1": "--resolve: only --cfg takes it",
+    "--resolve --hydra-help": "--resolve: only --cfg takes it",
     "-sc install=tcsh": "write --shell-completion install=bash",
     "-sc": "write --shell-completion",
     "--quiet=false": "--quiet takes no value",
