@@ -86,7 +86,6 @@ FAMILIES = {
     "persistence": ("car_t_persistence", "b_cell_aplasia", "car_t_lost_at_relapse"),
 }  # fmt: skip
 """Endpoints that tell much the same of the same patients; all others tell which kind of relapse it was."""
-KIND = "kind"
 
 
 class Target(NamedTuple):
@@ -97,7 +96,7 @@ class Target(NamedTuple):
     patients: float
     """Patients that it is as good as: n, or fewer where its interval is wider."""
     weight: float
-    """Less than one where other figures of the same family, trial and stratum tell the same."""
+    """One over the number of figures of the same family, trial and stratum."""
 
 
 def targets_of(trials: Mapping[str, Settings], left_out: Sequence[str] = ()) -> tuple[Target, ...]:
@@ -107,23 +106,13 @@ def targets_of(trials: Mapping[str, Settings], left_out: Sequence[str] = ()) -> 
         points = [p for p in settings.trial.published if not p.not_compared and p.endpoint not in left_out]
         alike = Counter((p.stratum, _family(p.endpoint)) for p in points)
         for point in points:
-            family = _family(point.endpoint)
-            weight = _weight(family, alike[point.stratum, family])
+            weight = 1 / alike[point.stratum, _family(point.endpoint)]
             out.append(Target(name, point, _patients(point, settings.trial), weight))
     return tuple(out)
 
 
-def _weight(family: str, alike: int) -> float:
-    """Weight of each of so many results of one family, trial and stratum.
-
-    Results that say much the same share the weight of one. Kinds of relapse exclude one another: m shares that add up
-    to one are m - 1 results.
-    """
-    return (alike - 1) / alike if family == KIND and alike > 1 else 1 / alike
-
-
 def _family(endpoint: str) -> str:
-    return next((family for family, its in FAMILIES.items() if endpoint in its), KIND)
+    return next((family for family, its in FAMILIES.items() if endpoint in its), "kind")
 
 
 def _patients(point: Published, trial: Trial) -> float:

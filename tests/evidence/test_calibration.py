@@ -18,7 +18,7 @@ from escape_abm.evidence import calibration
 from escape_abm.evidence.emulator import Emulator, features, fit_emulator
 from escape_abm.evidence.posterior import sample_posterior
 from escape_abm.evidence.sensitivity import COLUMNS, ENDPOINTS, all_alike, indices
-from escape_abm.evidence.targets import FAMILIES, KIND, Data, Free, design, free_parameters, targets_of
+from escape_abm.evidence.targets import FAMILIES, Data, Free, design, free_parameters, targets_of
 from escape_abm.figures import fits
 from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.rows import replace
@@ -173,25 +173,12 @@ def test_values_are_replaced_by_path() -> None:
     assert other.model_copy(update={"biology": settings.biology, "clinic": settings.clinic}) == settings
 
 
-def test_kinds_of_relapse_count_as_the_likelihood_of_them_all() -> None:
-    """Four shares of one set, weighted by 3/4 each, have the information of a multinomial of equal shares."""
-    targets = targets_of({"coadministered": compose(["trial=coadministered"], "published")})
-    kinds = [t.weight for t in targets if t.point.endpoint.startswith("relapse_cd19")]
-    assert kinds == [0.75] * 4
-    rng, p = np.random.default_rng(1), np.full(4, 0.25)
-    away = rng.normal(size=(2000, 4))
-    away = 0.01 * (away - away.mean(axis=1, keepdims=True))
-    multinomial = (away**2 / p).sum(axis=1)
-    binomials = (0.75 * away**2 / (p * (1 - p))).sum(axis=1)
-    assert binomials == pytest.approx(multinomial)
-
-
 def test_figures_of_one_family_share_the_weight_of_one() -> None:
     trials = {"eliana": compose(["trial=eliana"], "published")}
     targets = targets_of(trials)
     alike: dict[tuple[str, str], float] = {}
     for t in targets:
-        family = next((f for f, its in FAMILIES.items() if t.point.endpoint in its), KIND)
+        family = next((f for f, its in FAMILIES.items() if t.point.endpoint in its), "kind")
         alike[t.point.stratum, family] = alike.get((t.point.stratum, family), 0) + t.weight
     assert list(alike.values()) == pytest.approx([1.0] * len(alike))
     assert all(t.patients <= (t.point.n or 79) for t in targets)
