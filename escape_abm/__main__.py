@@ -125,9 +125,7 @@ def _again(folder: Path, trusted: Path | None) -> list[str]:
         return [str(error).removeprefix(f"{folder}/")]
     ours = {place.stem: place for place in [*SCRIPTS.glob("*.py"), *([trusted.resolve()] if trusted else [])]}
     if about["experiment"] not in ours:
-        raise InputError(
-            f"{folder}: was made by {about['script']}, which is none of {SCRIPTS}. If you trust it: --script FILE"
-        )
+        return [f"was made by {about['script']}, which is none of {SCRIPTS}. If you trust it: --script FILE"]
     experiment = Experiment(about["experiment"], ours[about["experiment"]], about["task"])
     identity = identify(experiment, settings)
     with tempfile.TemporaryDirectory() as place:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
-import json
 import pickle
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from escape_abm import compose
 from escape_abm.__main__ import main as tool
+from escape_abm.runs.fingerprint import Experiment, identify
+from escape_abm.runs.run_folder import Run
 from escape_abm.trials import checkpoints
 from tests.test_shape import TREES, imports
 
@@ -72,15 +75,10 @@ def test_repeating_a_run_of_another_runs_none_of_its_scripts(
 ) -> None:
     script = tmp_path / "theirs.py"
     script.write_text(f"open({str(tmp_path / 'made')!r}, 'w')\n")
-    about = {"experiment": name.format(tmp_path), "script": str(script), "task": "run", "settings": _settings()}
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "provenance.json").write_text(json.dumps(about | {"files": {}, "identity": ""}))
-    assert tool(["verify", str(tmp_path / "run")]) == 2
-    assert "If you trust it: --script FILE" in capsys.readouterr().err
+    run = tmp_path / "run"
+    settings = compose(["trial=none", "comparators=none"])
+    identity = identify(Experiment(name.format(tmp_path), script, "run"), settings)
+    Run(settings, run, identity, quiet=True).write({"table.csv": pd.DataFrame({"a": [1]})}, {})
+    assert tool(["verify", str(run)]) == 1
+    assert "If you trust it: --script FILE" in capsys.readouterr().out
     assert not (tmp_path / "made").exists()
-
-
-def _settings() -> object:
-    from escape_abm import compose
-
-    return compose(["trial=none", "comparators=none"]).model_dump(mode="json")
