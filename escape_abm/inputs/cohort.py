@@ -122,7 +122,7 @@ class Patient:
         graft_z: Standard normal; how strong a graft is against this leukaemia.
         adult: Whether of 18 years or more.
         fitness_z: Standard normal; what all batches of the patient share of whether they fail.
-        batch_z: Standard normal for each antigen; what a batch against it has of its own.
+        batch_z: Standard normal for each antigen (0 if left out); what a batch against it has of its own.
     """
 
     index: int
@@ -167,7 +167,7 @@ class Patient:
             return False
         odds = c.failed_adult_odds_fold if self.adult else 1.0
         share = c.failed_fraction * odds / (1 - c.failed_fraction + c.failed_fraction * odds)
-        own = [self.batch_z[construct.antigen] for construct in component.constructs.values()]
+        own = [self.batch_z.get(construct.antigen, 0.0) for construct in component.constructs.values()]
         shared = c.failed_shared_fraction
         z = math.sqrt(shared) * self.fitness_z + math.sqrt((1 - shared) / len(own)) * sum(own)
         return 0.5 * math.erfc(-z / math.sqrt(2)) < share

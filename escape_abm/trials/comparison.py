@@ -61,6 +61,7 @@ ENDPOINT_NAMES = {
     "relapse_antigen_positive": "antigen-positive, of relapses",
     "relapse_lineage_switch": "lineage switch, of relapses",
     "car_t_lost_at_relapse": "CAR T lost, of relapses",
+    "relapse_extramedullary": "extramedullary only, of relapses",
 }
 """What a reader calls the endpoints."""
 

@@ -12,7 +12,7 @@ import pytest
 from escape_abm.inputs.biology import Biology
 from escape_abm.inputs.clinic import Clinic
 from escape_abm.inputs.cohort import Cohort, sample_patient
-from escape_abm.inputs.products import Product, car_classes
+from escape_abm.inputs.products import Component, Product, car_classes
 from escape_abm.inputs.regimen import Transplant
 from escape_abm.law.states import Alphabet, State, alphabet_of, founder, lose_antigen
 from escape_abm.patient.course import Stop, Trajectory
@@ -215,8 +215,11 @@ def test_severe_crs_follows_killing(products: dict[str, Product]) -> None:
 
 def test_a_cd28_domain_lowers_the_threshold_of_crs(products: dict[str, Product]) -> None:
     clinic = CLINIC.model_copy(update={"cd28_crs_fold": 0.25})
-    for name, severe in (("cd19_fmc63_28z", True), ("cd19_fmc63", False)):
-        path = make_path(products[name])
+    product = products["cd19_fmc63"]
+    car = product.components["cd19"].constructs["cd19"]
+    for domain, severe in (("CD28", True), ("CD28-OX40", True), ("4-1BB", False)):
+        changed = {"cd19": Component(constructs={"cd19": car.model_copy(update={"costimulation": domain})})}
+        path = make_path(product.model_copy(update={"components": changed}))
         path.kills[7] = 0.3 * clinic.severe_crs_kills_per_day
         assert row(path, clinic)["crs_grade_3_or_higher"] == severe
 
