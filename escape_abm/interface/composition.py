@@ -256,10 +256,10 @@ def own_search_path(overrides: Sequence[str]) -> tuple[str, ...]:
     return tuple(o for o in overrides if o.startswith("hydra.searchpath="))
 
 
-def from_config(composed: DictConfig, config_name: str, words: Sequence[str]) -> Settings:
-    """Settings from a configuration that Hydra composed of these words."""
+def from_config(composed: DictConfig, config_name: str, words: Sequence[str], of_hydra: Sequence[str] = ()) -> Settings:
+    """Settings from a configuration that Hydra composed of these words, and of these of its own."""
     data: Any = OmegaConf.to_container(composed, resolve=True)
-    return settings_of(_relabelled(data, words), config_name, ())
+    return settings_of(_relabelled(data, words), config_name, own_search_path(of_hydra))
 
 
 def _relabelled(data: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:

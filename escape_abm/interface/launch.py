@@ -202,7 +202,7 @@ def _hand_over(
 
         place = Path(HydraConfig.get().runtime.output_dir)
         given = list(HydraConfig.get().overrides.task)
-        settings = from_config(composed, config_name, given)
+        settings = from_config(composed, config_name, given, list(HydraConfig.get().overrides.hydra))
         identity = identify(experiment, settings)
         try:
             task(settings, Run(settings, place, identity, overrides=given, earlier=earlier, pictures=pictures))

@@ -76,7 +76,8 @@ class Resamples(NamedTuple):
 
     def read(self, reading: Reading, days: Sequence[float], rng: np.random.Generator) -> Floats:
         """(D, B) what each trial would publish of an endpoint on each day; odds are those of the last of them."""
-        factor = np.exp(self.between_trials_sd * rng.standard_normal((RESAMPLES, 1)))
+        # Not NumPy's exponential, whose last digit differs between processors, and with it what is drawn.
+        factor = np.array([[math.exp(self.between_trials_sd * z)] for z in rng.standard_normal(RESAMPLES)])
         had = reading.of & (reading.cause == 1) & (True if reading.days is None else reading.days <= max(days))
         chance = self.chance if reading.value is not None else self.chance * np.where(had, factor, 1.0)
         weights = rng.multinomial(self.size, chance / chance.sum(axis=1, keepdims=True)).astype(float)

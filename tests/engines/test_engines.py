@@ -124,7 +124,7 @@ def test_one_seed_one_run(name: str) -> None:
 @pytest.mark.parametrize("name", ENGINES)
 def test_the_door_is_the_same(name: str) -> None:
     """`simulate` gives the same kind of result, with a record for each day, whatever the engine."""
-    path = simulate_sample(name, "tandem", 0, ("engine.stop_at_failure=false",))
+    path = simulate_sample(name, "tandem", 1, ("engine.stop_at_failure=false",))
     assert isinstance(path, Trajectory)
     assert path.day.tolist() == list(range(DAYS + 1))
     assert path.cells.shape == (DAYS + 1, len(path.alphabet))

@@ -122,7 +122,7 @@ def test_a_killed_fit_ends_with_the_same_posterior(fitted: tuple[calibration.Fit
     (keep / "0_00012.part").write_text("{")
     ran: list[int] = []
     again = calibration.calibrate(settings, trials, keep, ran.append)
-    assert sum(ran) == 32
+    assert sum(ran) == 33
     assert np.array_equal(first.posterior.x, again.posterior.x)
     assert np.array_equal(first.estimates, again.estimates, equal_nan=True)
 
@@ -243,7 +243,7 @@ def test_sensitivity_as_a_user_runs_it(tmp_path: Path) -> None:
     table = pd.read_csv(folder / "sensitivity.csv")
     assert set(table["arm"]) == {"cd19_fmc63"}
     assert not table["path"].str.startswith("clinic").any()
-    assert table.groupby("endpoint")["path"].nunique().eq(21).all()
+    assert table.groupby("endpoint")["path"].nunique().eq(25).all()
     assert (folder / "figures" / "tornado.png").stat().st_size > 10_000
 
 

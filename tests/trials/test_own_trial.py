@@ -30,7 +30,7 @@ BROKEN = {
     "interval": ("lower: 0.55", "lower: 0.75", "outside its interval"),
     "stratum": ("stratum: transplanted", "stratum: transplnted", "Did you mean 'transplanted'?"),
     "condition": ("entry_blast_fraction > 0.3", "entry_blasts > 0.3", "entry_blasts"),
-    "not a condition": ("day_transplant.notna()", "day_transplant + 1", "yes and no"),
+    "not a condition": ("day_transplant.notna()", "day_transplant + 1", "yes or no"),
     "split": ("[0.1, 0.3, 0.6]", "[0.1, 0.3, 0.5]", "must add up to 1"),
     "two doses": ("dose_cells: null", "dose_cells: 6.0e+7", "give exactly one"),
     "transplant too early": ("day: 75", "day: 20", "transplant later"),

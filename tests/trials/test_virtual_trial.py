@@ -141,6 +141,7 @@ def test_summary_of_hand_made_patients() -> None:
             "crs_grade_3_or_higher": [True, False, False, False, False],
             "relapse": [False, True, False, False, False],
             "relapse_phenotype": pd.array([None, "CD19-CD22dim", None, None, None], dtype="string"),
+            "relapse_site": pd.array([None, "marrow", None, None, None], dtype="string"),
             "car_t_lost_at_relapse": pd.array([None, True, None, None, None], dtype="boolean"),
             "day_transplant": [nan, nan, 40.0, nan, nan],
             "relapse_kind": pd.array([None, "antigen-negative", None, None, None], dtype="string"),
