@@ -111,8 +111,7 @@ def test_summary_table(result: TrialResult) -> None:
     assert list(s.columns) == ["arm", "endpoint", "month", "estimate", "lower", "upper", "n", "standard_error"]
     assert set(s["endpoint"]) == ENDPOINTS
     assert set(s["month"].dropna()) == {1, 3, 6, 12}
-    shares = {*SHARES, *PHENOTYPES, *MEDIANS, "mrd_negative_ngs"}
-    assert set(s.loc[s["month"].isna(), "endpoint"]) == shares - set(AT_ASSESSMENT)
+    assert set(s.loc[s["month"].isna(), "endpoint"]) == {*SHARES, *PHENOTYPES, *MEDIANS} - set(AT_ASSESSMENT)
     known = s.dropna(subset=["estimate", "lower"])
     assert ((known["lower"] <= known["estimate"]) & (known["estimate"] <= known["upper"])).all()
     known = known[~known["endpoint"].isin(list(MEDIANS))]
