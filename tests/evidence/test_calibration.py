@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 import sys
@@ -18,7 +19,18 @@ from escape_abm.evidence import calibration
 from escape_abm.evidence.emulator import Emulator, features, fit_emulator
 from escape_abm.evidence.posterior import sample_posterior
 from escape_abm.evidence.sensitivity import COLUMNS, ENDPOINTS, all_alike, indices
-from escape_abm.evidence.targets import FAMILIES, Data, Free, design, free_parameters, targets_of
+from escape_abm.evidence.targets import (
+    FAMILIES,
+    Data,
+    Free,
+    design,
+    free_parameters,
+    log_likelihood_of_run,
+    own_seed,
+    published,
+    simulate,
+    targets_of,
+)
 from escape_abm.figures import fits
 from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.rows import replace
@@ -93,7 +105,7 @@ def test_posteriors_cover_what_made_the_data() -> None:
 SMALL = (
     "calibration.waves=[24,6]", "calibration.patients=5", "calibration.steps=200", "calibration.draws=50",
     "workers=2", "calibration.last_patients=6", "calibration.confirmed=2", "calibration.confirmed_patients=5",
-    "calibration.finalists=1", "calibration.finalist_patients=5",
+    "calibration.finalists=2", "calibration.finalist_patients=5",
     "calibration.trials=[cd22_fry,tisagenlecleucel_real_world]",
 )  # fmt: skip
 
@@ -116,13 +128,13 @@ def test_a_killed_fit_ends_with_the_same_posterior(fitted: tuple[calibration.Fit
     first, keep = fitted
     settings, trials = small()
     kept = sorted(keep.glob("*.json"))
-    assert len(kept) == 33
+    assert len(kept) == 34
     for path in kept[10:26]:
         path.unlink()
     (keep / "0_00012.part").write_text("{")
     ran: list[int] = []
     again = calibration.calibrate(settings, trials, keep, ran.append)
-    assert sum(ran) == 33
+    assert sum(ran) == 34
     assert np.array_equal(first.posterior.x, again.posterior.x)
     assert np.array_equal(first.estimates, again.estimates, equal_nan=True)
 
@@ -173,6 +185,18 @@ def test_values_are_replaced_by_path() -> None:
     assert other.model_copy(update={"biology": settings.biology, "clinic": settings.clinic}) == settings
 
 
+def test_trials_of_one_fit_have_patients_of_their_own() -> None:
+    """Were patient k the same in every trial, chance would move the results of all trials together."""
+    names = ("eliana", "tisagenlecleucel_germany")
+    seeds = [own_seed(seed, name) for seed in (1, 2) for name in names]
+    assert len(set(seeds)) == 4
+    assert own_seed(1, "eliana") == seeds[0]
+    trials = {name: compose(["trial=eliana"], "published") for name in names}  # one trial, by two names
+    targets = [t._replace(trial=name) for name in names for t in targets_of({"eliana": trials["eliana"]})[:6]]
+    estimates, _ = simulate(trials, targets, {}, 12, 1)
+    assert not np.array_equal(estimates[:6], estimates[6:], equal_nan=True)
+
+
 def test_figures_of_one_family_share_the_weight_of_one() -> None:
     trials = {"eliana": compose(["trial=eliana"], "published")}
     targets = targets_of(trials)
@@ -221,6 +245,22 @@ def script(name: str, *words: str, cwd: Path) -> Path:
     assert done.returncode == 0, done.stderr
     (folder,) = cwd.glob(f"outputs/{name}/*/*")
     return folder
+
+
+def test_the_fitted_set_is_the_most_likely_finalist(fitted: tuple[calibration.Fit, Path]) -> None:
+    """By its own runs of the last round, and not by those of the round before or by the emulator."""
+    found, keep = fitted
+    data, sd = published(found.targets), found.between_trials_sd
+    last = [json.loads(path.read_text()) for path in sorted(keep.glob("3_*.json"))]
+    own = [
+        log_likelihood_of_run(np.array(r["estimates"], dtype=float), np.array(r["n"], dtype=float), data, sd)
+        for r in last
+    ]
+    assert len(own) == 2
+    assert own[0] != own[1]
+    best = np.array(last[int(np.argmax(own))]["x"])
+    assert np.array_equal(found.confirmed.x[0], best)
+    assert list(found.fitted.values()) == [f.value(u) for f, u in zip(found.free, best, strict=True)]
 
 
 @pytest.mark.slow

@@ -224,6 +224,15 @@ def test_a_cd28_domain_lowers_the_threshold_of_crs(products: dict[str, Product])
         assert row(path, clinic)["crs_grade_3_or_higher"] == severe
 
 
+def test_failed_batches_are_counted(products: dict[str, Product]) -> None:
+    biology = BIOLOGY.model_copy(update={"car_t": BIOLOGY.car_t.model_copy(update={"failed_fraction": 1.0})})
+    pair = products["coadministered"]
+    patient = sample_patient(0, 1, Cohort(), biology)
+    assert row(make_path(pair, patient=patient))["components_failed"] == 2
+    assert row(make_path(pair, patient=patient, infused={"cd19": 0.0}))["components_failed"] == 1
+    assert row(make_path(pair))["components_failed"] == 0
+
+
 def test_adults_die_sooner_after_relapse(products: dict[str, Product]) -> None:
     """The same luck at twice the hazard: half of the time from relapse to death."""
     clinic = CLINIC.model_copy(update={"death_after_relapse_per_day": 0.05, "adult_death_fold": 2.0})

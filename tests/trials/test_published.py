@@ -20,6 +20,7 @@ from escape_abm.interface.composition import compose, conf_dir
 from escape_abm.law.states import alphabet_of
 from escape_abm.patient.leukaemia import grow_leukaemia
 from escape_abm.trials.comparison import chosen, compare
+from escape_abm.trials.estimates import read, readings
 
 ROOT = Path(__file__).parents[2]
 TRIALS = sorted(p.stem for p in (Path(conf_dir()) / "trial").glob("*.yaml") if p.stem != "none")
@@ -158,6 +159,15 @@ def test_conditions_choose_whom_they_name(patients: pd.DataFrame) -> None:
     assert who("b019", "crs_grade_3_4") == [0]
     assert who("coadministered", "haematological_responders") == [1]
     assert chosen(p, trial("sequential_adult").trial.analysed).tolist() == [True, False, False]
+
+
+def test_an_extramedullary_relapse_is_one_outside_the_marrow_alone(patients: pd.DataFrame) -> None:
+    """Of those who relapsed: here two of three, the other in the marrow too."""
+    sites = pd.array(["extramedullary", "extramedullary", "combined"], dtype="string")
+    p = patients.assign(complete_remission=True, relapse=True, relapse_site=sites)
+    assert read(readings(p)["relapse_extramedullary"], 0.0).estimate == pytest.approx(2 / 3)
+    one = read(readings(p.assign(relapse=[True, False, True]))["relapse_extramedullary"], 0.0)
+    assert (one.estimate, one.n) == (0.5, 2)
 
 
 @pytest.mark.parametrize("name", TRIALS)
