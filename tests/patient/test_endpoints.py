@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from escape_abm.inputs.biology import Biology
 from escape_abm.inputs.clinic import Clinic
@@ -222,6 +223,19 @@ def test_a_cd28_domain_lowers_the_threshold_of_crs(products: dict[str, Product])
         path = make_path(product.model_copy(update={"components": changed}))
         path.kills[7] = 0.3 * clinic.severe_crs_kills_per_day
         assert row(path, clinic)["crs_grade_3_or_higher"] == severe
+
+
+def test_adults_die_of_the_treatment_more_often(products: dict[str, Product]) -> None:
+    """As many more as set: of patients whose luck lies between the two fractions, adults die and children do not."""
+    clinic = CLINIC.model_copy(update={"treatment_death_fraction": 0.3, "adult_death_fold": 2.0})
+    died = {False: 0, True: 0}
+    for i in range(200):
+        for adult in died:
+            patient = replace(sample_patient(i, 1, Cohort(), BIOLOGY), adult=adult)
+            died[adult] += row(make_path(products["tandem"], patient=patient), clinic)["cause_of_death"] == "treatment"
+    for adult, share in ((False, 0.3), (True, 0.6)):
+        assert stats.binomtest(died[adult], 200, share).pvalue > 1e-4
+        assert stats.binomtest(died[adult], 200, 0.9 - share).pvalue < 1e-4
 
 
 def test_failed_batches_are_counted(products: dict[str, Product]) -> None:
