@@ -49,7 +49,7 @@ def beside(settings: Settings, run: Run) -> None:
     trial = settings.trial
     result = run.trial(f"virtual patients of {trial.name}")
     rng = np.random.default_rng([settings.seed, 1])
-    unexplained = settings.clinic.between_trials_sd
+    unexplained = settings.clinic.between_trials()
     table = comparison.compare(result.patients, trial, rng, unexplained)
     pictures = {}
     if run.pictures:

@@ -7,7 +7,8 @@
 4. The most probable draws are simulated with more patients, the best of them again with many: the one whose own runs
    have the highest likelihood is the fitted set. With few patients the best of many would be the luckiest.
 
-The between-trial differences that no parameter explains are estimated with the parameters, as one more dimension.
+The between-trial differences that no parameter explains are estimated with the parameters, one for each family of
+endpoints.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from scipy.special import expit
 from escape_abm.evidence.emulator import Emulator, fit_emulator
 from escape_abm.evidence.posterior import Posterior, chains, sample_posterior
 from escape_abm.evidence.targets import (
+    SPREADS,
     Free,
     Target,
     design,
@@ -86,9 +88,9 @@ class Fit(NamedTuple):
         return values(self.free, self.confirmed.x[0])
 
     @property
-    def between_trials_sd(self) -> float:
-        """Differences between trials that no parameter explains, on the logit scale: the mean of the posterior."""
-        return float(self.posterior.between_trials_sd.mean())
+    def between_trials(self) -> dict[str, float]:
+        """Differences between trials that no parameter explains, by family of endpoints: means of the posterior."""
+        return dict(zip(SPREADS, map(float, self.posterior.between_trials_sd.mean(axis=0)), strict=True))
 
     def parameters(self) -> pd.DataFrame:
         """`path, low, high, fitted, lower, upper, shrinkage`.
@@ -136,7 +138,7 @@ class Fit(NamedTuple):
             + "\n".join(lines)
             + "\n"
         }
-        found = self.fitted | {"clinic.between_trials_sd": self.between_trials_sd}
+        found = self.fitted | self._between_trials_rows()
         fitted = replace(settings, {path: float(f"{value:.4g}") for path, value in found.items()})
         for group, section, default in (("biology", fitted.biology, Biology()), ("clinic", fitted.clinic, Clinic())):
             plain = {r.path: r.value for r in parameter_rows(default, group)}
@@ -148,6 +150,12 @@ class Fit(NamedTuple):
                 + f"defaults: [{rows}, _self_]\n{text}\n"
             )
         return out
+
+    def _between_trials_rows(self) -> dict[str, float]:
+        spreads = self.between_trials
+        base = spreads["survival"]
+        folds = {f"clinic.between_trials_{f}_fold": spreads[f] / base for f in SPREADS if f != "survival"}
+        return {"clinic.between_trials_sd": base} | folds
 
     def runs(self) -> pd.DataFrame:
         """Every run: its wave, its parameters by path, and what it gave for each target (`e0`, `n0`, ...)."""
@@ -164,10 +172,11 @@ class Fit(NamedTuple):
         p = self.posterior
         enough = math.ceil(2 * INDEPENDENT * p.steps_to_forget)  # the first half is dropped
         short = f" Too few steps: give calibration.steps={enough} or more." if p.steps < enough else ""
+        spreads = ", ".join(f"{sd:.2f} in {family}" for family, sd in self.between_trials.items())
         return (
             f"{p.steps} steps of {chains(len(self.free))} chains, the first half dropped; a chain forgets in "
-            f"{p.steps_to_forget:.0f} steps. Trials differ by {self.between_trials_sd:.2f} (logit, SD) for reasons "
-            f"that no parameter explains.{short}"
+            f"{p.steps_to_forget:.0f} steps. Trials differ for reasons that no parameter explains by {spreads} "
+            f"(logit, SD).{short}"
         )
 
     def checked(self) -> pd.DataFrame:
@@ -220,7 +229,7 @@ def predict(emulator: Emulator, posterior: Posterior, targets: Sequence[Target],
     """Published figures beside what other trials of that size would publish, in `comparison.COLUMNS`."""
     rng = np.random.default_rng([seed, 3])
     unknown = np.where(np.isfinite(emulator.lack_of_fit), emulator.lack_of_fit, 0.0)
-    spread = np.hypot(unknown, posterior.between_trials_sd[:, None])
+    spread = np.hypot(unknown, posterior.between_trials_sd[:, published(targets).spread])
     logits = emulator.predict(posterior.x) + rng.standard_normal(spread.shape) * spread
     lines: list[tuple[Any, ...]] = []
     data = published(targets)
@@ -277,7 +286,7 @@ def calibrate(
         )  # fmt: skip
     assert emulator is not None
     assert posterior is not None
-    sd = float(posterior.between_trials_sd.mean())
+    sd = posterior.between_trials_sd.mean(axis=0)
     best, likely = posterior.x[np.argsort(-posterior.log_likelihood)], np.zeros(0)
     rounds = (how.confirmed, how.confirmed_patients), (how.finalists, how.finalist_patients)
     for number, (count, patients) in enumerate(rounds, start=len(how.waves)):

@@ -23,7 +23,7 @@ from escape_abm.inputs.row_table import parameter_rows
 from escape_abm.inputs.rows import replace
 from escape_abm.inputs.settings import DAYS_PER_MONTH, Settings
 from escape_abm.inputs.trial import MEDIANS, Published, Trial
-from escape_abm.trials.comparison import as_followed, chosen, exact
+from escape_abm.trials.comparison import KIND, as_followed, chosen, exact, family_of
 from escape_abm.trials.estimates import read, readings
 from escape_abm.trials.virtual_trial import as_table, run_patient
 
@@ -33,6 +33,8 @@ WIDE = 3.0
 """A plausible range wider than this fold, of a positive parameter, is flat on the log scale."""
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
 NEWTON_STEPS = 10
+SPREADS = ("survival", "remission", "crs", KIND)
+"""Families of endpoints that have differences between trials of their own."""
 
 
 class Free(NamedTuple):
@@ -78,14 +80,8 @@ def values(free: Sequence[Free], x: Floats) -> dict[str, float]:
     return {f.path: f.value(float(u)) for f, u in zip(free, x, strict=True)}
 
 
-FAMILIES = {
-    "remission": ("complete_remission", "mrd_negative"),
-    "failure": ("overall_survival", "event_free_survival", "relapse_free_survival", "cumulative_incidence_relapse",
-                "non_relapse_mortality", "relapse"),
-    "severe": ("crs_any_grade", "crs_grade_3_or_higher"),
-    "persistence": ("car_t_persistence", "b_cell_aplasia", "car_t_lost_at_relapse"),
-}  # fmt: skip
-"""Endpoints that tell much the same of the same patients; all others tell which kind of relapse it was."""
+PERSISTENCE = ("car_t_persistence", "b_cell_aplasia", "car_t_lost_at_relapse")
+"""Endpoints that tell much the same of the same patients, of the family of kinds as to differences between trials."""
 
 
 class Target(NamedTuple):
@@ -96,7 +92,7 @@ class Target(NamedTuple):
     patients: float
     """Patients that it is as good as: n, or fewer where its interval is wider."""
     weight: float
-    """One over the number of figures of the same family, trial and stratum."""
+    """Less than one where other figures of the same trial and stratum tell the same."""
 
 
 def targets_of(trials: Mapping[str, Settings], left_out: Sequence[str] = ()) -> tuple[Target, ...]:
@@ -104,15 +100,25 @@ def targets_of(trials: Mapping[str, Settings], left_out: Sequence[str] = ()) -> 
     out = []
     for name, settings in trials.items():
         points = [p for p in settings.trial.published if not p.not_compared and p.endpoint not in left_out]
-        alike = Counter((p.stratum, _family(p.endpoint)) for p in points)
+        alike = Counter((p.stratum, _tells(p.endpoint)) for p in points)
         for point in points:
-            weight = 1 / alike[point.stratum, _family(point.endpoint)]
+            tells = _tells(point.endpoint)
+            weight = _weight(tells, alike[point.stratum, tells])
             out.append(Target(name, point, _patients(point, settings.trial), weight))
     return tuple(out)
 
 
-def _family(endpoint: str) -> str:
-    return next((family for family, its in FAMILIES.items() if endpoint in its), "kind")
+def _tells(endpoint: str) -> str:
+    """What an endpoint is about; figures about the same are correlated."""
+    return "persistence" if endpoint in PERSISTENCE else family_of(endpoint)
+
+
+def _weight(tells: str, alike: int) -> float:
+    """Weight of each of so many figures of one trial and stratum that are about the same.
+
+    They share the weight of one. Kinds of relapse exclude one another: m shares that add up to one are m - 1 results.
+    """
+    return (alike - 1) / alike if tells == KIND and alike > 1 else 1 / alike
 
 
 def _patients(point: Published, trial: Trial) -> float:
@@ -191,6 +197,7 @@ class Data(NamedTuple):
         log_median, standard_error: (T,) of medians, nan for shares.
         weight: (T,) of the log-likelihood.
         is_share: (T,)
+        spread: (T,) which of `SPREADS` each figure has.
     """
 
     events: Floats
@@ -199,6 +206,7 @@ class Data(NamedTuple):
     standard_error: Floats
     weight: Floats
     is_share: NDArray[np.bool_]
+    spread: NDArray[np.int64]
 
 
 def published(targets: Sequence[Target]) -> Data:
@@ -210,7 +218,8 @@ def published(targets: Sequence[Target]) -> Data:
         (math.nan, math.nan) if share else _log_interval(t.point) for t, share in zip(targets, is_share, strict=True)
     ]
     logs, errors = np.array(medians).T
-    return Data(shares * n, n, logs, errors, np.array([t.weight for t in targets]), is_share)
+    spread = np.array([SPREADS.index(family_of(t.point.endpoint)) for t in targets])
+    return Data(shares * n, n, logs, errors, np.array([t.weight for t in targets]), is_share, spread)
 
 
 def _log_interval(point: Published) -> tuple[float, float]:
@@ -286,13 +295,16 @@ def _log(x: Floats) -> Floats:
     return np.log(np.maximum(x, 1e-300))
 
 
-def log_likelihood_of_run(estimates: Floats, n: Floats, data: Data, between_trials_sd: float) -> float:
-    """Log-likelihood of what was published by one run of (T,) estimates; its sampling error counts as uncertainty."""
+def log_likelihood_of_run(estimates: Floats, n: Floats, data: Data, between_trials_sd: Floats) -> float:
+    """Log-likelihood of what was published by one run of (T,) estimates; its sampling error counts as uncertainty.
+
+    `between_trials_sd` is (F,), in the order of `SPREADS`.
+    """
     known = n > 0
     e, m = np.where(known, estimates, 0.5), np.where(known, n, 1.0)
     had, had_not = e * m + 0.5, (1 - e) * m + 0.5
     with np.errstate(invalid="ignore", divide="ignore"):  # of medians
         scale = np.where(data.is_share, np.log(had / had_not), e)
         error = np.where(data.is_share, np.sqrt(1 / had + 1 / had_not), 1 / np.sqrt(m))
-    sd = np.where(known, np.hypot(error, between_trials_sd), np.inf)
+    sd = np.where(known, np.hypot(error, between_trials_sd[data.spread]), np.inf)
     return float(log_likelihood(scale[None], sd, data).sum())

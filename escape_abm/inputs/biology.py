@@ -260,10 +260,10 @@ class CarT(Section):
         0.0, "fraction of batches", (0, 1), (0, 0.4), "assumed", "C", "Batches whose cells expand poorly, in children."
     )
     failed_adult_odds_fold: float = row(
-        1.0, "ratio", (0.01, 100), (1, 6), "assumed", "C", "The same in adults: T cells are less fit with age."
+        1.0, "ratio", (0.01, 100), (1, 10), "assumed", "C", "The same in adults: T cells are less fit with age."
     )
     failed_division_fold: float = row(
-        0.4, "ratio", (0, 1), (0.1, 0.8), "assumed", "C", "Division of the cells of such a batch."
+        0.4, "ratio", (0, 1), (0, 0.5), "assumed", "C", "Division of the cells of such a batch."
     )
     failed_shared_fraction: float = row(
         0.5,

@@ -15,7 +15,13 @@ class Clinic(Section):
     """Thresholds of the read-outs, and how patients fare once the simulated treatment has failed."""
 
     normal_marrow_cells: float = row(
-        1.909e12, "cells", (1, 1e14), (1e12, 2e12), "liu2022", "C", "Normal marrow cells of an adult."
+        1.909e12,
+        "cells",
+        (1, 1e14),
+        (7e11, 2e12),
+        "liu2022",
+        "C",
+        "Marrow cells of a healthy adult, whose place blasts take.",
     )
     largest_blast_fraction: float = row(
         0.9719, "fraction", (0.5, 1), (0.9, 1), "liu2022", "C", "Blasts in a packed marrow."
@@ -43,8 +49,15 @@ class Clinic(Section):
         (0, 1),
         "assumed",
         "C",
-        "Differences between trials that no parameter explains: spread of the odds of each endpoint, in predictive "
-        "intervals beside published trials.",
+        "Differences between trials that no parameter explains: spread of the odds of survival and relapse, in "
+        "predictive intervals beside published trials.",
+    )
+    between_trials_remission_fold: float = row(
+        1.0, "ratio", (0, 100), (0.1, 10), "assumed", "C", "The same of remission, against that."
+    )
+    between_trials_crs_fold: float = row(1.0, "ratio", (0, 100), (0.1, 10), "assumed", "C", "The same of CRS.")
+    between_trials_kind_fold: float = row(
+        1.0, "ratio", (0, 100), (0.1, 10), "assumed", "C", "The same of the kind of relapse, and of persistence."
     )
     assessment_day: int = row(28, "d", (1, 365), (28, 60), "maude2018", "A", "Day of the response assessment.")
     assayed_cells: float = row(
@@ -129,6 +142,16 @@ class Clinic(Section):
         "months (n 38) against 15.3 (n 85, chop2023). That treatment kills as much more often is assumed.",
     )
 
+    def between_trials(self) -> dict[str, float]:
+        """Differences between trials that no parameter explains, by family of endpoints, on the logit scale."""
+        folds = {
+            "survival": 1.0,
+            "remission": self.between_trials_remission_fold,
+            "crs": self.between_trials_crs_fold,
+            "kind": self.between_trials_kind_fold,
+        }
+        return {family: self.between_trials_sd * fold for family, fold in folds.items()}
+
     def definitions(self) -> dict[str, Any]:
         """The rows that say what counts as what, without those that say how patients and trials fare."""
         fares = ("death_", "treatment_death_", "adult_death_", "severe_", "any_crs_", "cd28_crs_", "between_trials_")
@@ -145,12 +168,16 @@ class Clinic(Section):
         return self
 
     def blast_fraction(self, marrow_cells: float) -> float:
-        """Fraction of blasts in the marrow for this many leukaemic cells in it (hyperbola of liu2022)."""
-        return self.largest_blast_fraction * marrow_cells / (marrow_cells + self.normal_marrow_cells)
+        """Fraction of blasts in the marrow for this many leukaemic cells in it.
+
+        Marrow space is finite: blasts take the place of normal cells until it is packed. (Were normal cells to stay, as
+        in the hyperbola of liu2022, 74 % blasts would need 6e12 cells, several times what a marrow holds.)
+        """
+        return min(marrow_cells / self.normal_marrow_cells, self.largest_blast_fraction)
 
     def marrow_cells(self, blast_fraction: float) -> float:
         """Leukaemic cells in the marrow at this fraction of blasts: the inverse of `blast_fraction`."""
-        return blast_fraction * self.normal_marrow_cells / (self.largest_blast_fraction - blast_fraction)
+        return blast_fraction * self.normal_marrow_cells
 
     def aplasia_below_cells(self, host: Host) -> float:
         """B-cell aplasia: fewer normal B cells than this."""

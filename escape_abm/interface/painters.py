@@ -76,7 +76,7 @@ def _in_trials(runs: list[Made]) -> Picture:
     for run in runs:
         trial = run.settings.trial
         endpoints = tuple(f"cumulative_incidence_{k.removeprefix('relapse_')}" for k in RELAPSES)
-        rng, unexplained = np.random.default_rng([run.settings.seed, 2]), run.settings.clinic.between_trials_sd
+        rng, unexplained = np.random.default_rng([run.settings.seed, 2]), run.settings.clinic.between_trials()
         curves.append((trial, comparison.curves(run.patients, trial, endpoints, rng, unexplained)))
     return trials.relapse_in_trials(curves)
 

@@ -5,8 +5,10 @@ for as long as in the trial; each drawn trial gives every published endpoint. Th
 published result outside it is evidence against the model, with a false-alarm rate of 5 %.
 
 Trials differ for reasons that no parameter explains. With `clinic.between_trials_sd` above 0, each drawn trial
-multiplies the odds of each endpoint by a factor whose logarithm has this standard deviation: its patients are drawn
-with these odds. Medians are scaled by such a factor.
+multiplies the odds of each endpoint by a factor whose logarithm has this standard deviation (times the fold of its
+family): its patients are drawn with these odds. Medians are scaled by such a factor. A share counts half a virtual
+patient more who had the event and half a one who had not (Jeffreys): an event that no virtual patient had is rare, not
+impossible.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,6 +44,14 @@ IN_CONDITIONS = (
     ast.Expression, ast.BoolOp, ast.BinOp, ast.UnaryOp, ast.Compare, ast.Name, ast.Constant, ast.List, ast.Tuple,
     ast.expr_context, ast.boolop, ast.unaryop, ast.cmpop, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.BitAnd, ast.BitOr,
 )  # fmt: skip
+FAMILIES = {
+    "remission": ("complete_remission", "mrd_negative"),
+    "survival": ("overall_survival", "event_free_survival", "relapse_free_survival", "cumulative_incidence_relapse",
+                 "non_relapse_mortality", "relapse"),
+    "crs": ("crs_any_grade", "crs_grade_3_or_higher"),
+}  # fmt: skip
+"""Endpoints that tell much the same of the same patients; all others are of the kind "kind"."""
+KIND = "kind"
 ENDPOINT_NAMES = {
     "complete_remission": "CR",
     "mrd_negative": "MRD-negative CR",
@@ -66,23 +77,40 @@ ENDPOINT_NAMES = {
 """What a reader calls the endpoints."""
 
 
+def family_of(endpoint: str) -> str:
+    """The family of endpoints whose differences between trials are alike."""
+    return next((family for family, its in FAMILIES.items() if endpoint in its), KIND)
+
+
 class Resamples(NamedTuple):
     """Trials to be drawn from a large virtual one. P patients, B trials."""
 
     patients: pd.DataFrame  # (P,) followed as the trial followed its own
     chance: Floats  # (B, P) of each patient in each trial, relative to the others
     size: int
-    between_trials_sd: float
 
-    def read(self, reading: Reading, days: Sequence[float], rng: np.random.Generator) -> Floats:
-        """(D, B) what each trial would publish of an endpoint on each day; odds are those of the last of them."""
+    def read(self, reading: Reading, days: Sequence[float], rng: np.random.Generator, spread: float = 0.0) -> Floats:
+        """(D, B) what each trial would publish of an endpoint on each day; odds are those of the last of them.
+
+        `spread` is the standard deviation of the logarithm of the odds between trials.
+        """
         # Not NumPy's exponential, whose last digit differs between processors, and with it what is drawn.
-        factor = np.array([[math.exp(self.between_trials_sd * z)] for z in rng.standard_normal(RESAMPLES)])
+        factor = np.array([[math.exp(spread * z)] for z in rng.standard_normal(RESAMPLES)])
+        at_hand = self.chance
+        if reading.days is None and reading.value is None:
+            reading, at_hand = _with_half_patients(reading, at_hand)
         had = reading.of & (reading.cause == 1) & (True if reading.days is None else reading.days <= max(days))
-        chance = self.chance if reading.value is not None else self.chance * np.where(had, factor, 1.0)
+        chance = at_hand if reading.value is not None else at_hand * np.where(had, factor, 1.0)
         weights = rng.multinomial(self.size, chance / chance.sum(axis=1, keepdims=True)).astype(float)
         found = np.array([weighted(reading, weights, day) for day in days])
         return np.asarray(found * factor[:, 0] if reading.value is not None else found)
+
+
+def _with_half_patients(share: Reading, chance: Floats) -> tuple[Reading, Floats]:
+    """Half a patient more who had the event and half a one who had not, of those who count."""
+    half = np.repeat(chance.mean(axis=1, keepdims=True) / 2, 2, axis=1)
+    more = share._replace(of=np.append(share.of, [True, True]), cause=np.append(share.cause, [1, 0]))
+    return more, np.hstack([chance, half])
 
 
 def as_followed(patients: pd.DataFrame, follow_up: FollowUp | None, rng: np.random.Generator) -> pd.DataFrame:
@@ -148,9 +176,7 @@ def _refuse_code(condition: str) -> None:
             )
 
 
-def resample(
-    patients: pd.DataFrame, trial: Trial, rng: np.random.Generator, between_trials_sd: float = 0.0
-) -> Resamples:
+def resample(patients: pd.DataFrame, trial: Trial, rng: np.random.Generator) -> Resamples:
     """Trials of the published size of the patients who count in the trial.
 
     If parameters are draws of a posterior, each trial has the patients of one of them.
@@ -165,11 +191,14 @@ def resample(
     chance = np.ones((RESAMPLES, len(p)))
     if "draw" in p:
         chance = (p["draw"].to_numpy() == rng.choice(p["draw"].unique(), size=RESAMPLES)[:, None]).astype(float)
-    return Resamples(p, chance, trial.size or len(patients), between_trials_sd)
+    return Resamples(p, chance, trial.size or len(patients))
 
 
 def compare(
-    patients: pd.DataFrame, trial: Trial, rng: np.random.Generator, between_trials_sd: float = 0.0
+    patients: pd.DataFrame,
+    trial: Trial,
+    rng: np.random.Generator,
+    between_trials: Mapping[str, float] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """Every published figure beside its predictive interval.
 
@@ -177,19 +206,20 @@ def compare(
         patients: Rows of one arm of a large virtual trial.
         trial: What was published, of how many, followed for how long.
         rng: Source of chance of the trials that are drawn.
-        between_trials_sd: Differences between trials that no parameter explains, on the logit scale.
+        between_trials: Differences between trials that no parameter explains, by family of endpoints, on the logit
+            scale (`Clinic.between_trials`).
 
     Returns:
         `COLUMNS`; `simulated` is the median of the drawn trials, `inside` empty where nothing can be compared, and
         `note` then says why. It also says where all drawn trials gave the same, so that the interval has no width.
     """
-    drawn = resample(patients, trial, rng, between_trials_sd)
+    drawn = resample(patients, trial, rng)
     at_hand = readings(drawn.patients)
     lines = []
     for point in trial.published:
         simulated, lower, upper, why, alike = math.nan, math.nan, math.nan, point.not_compared, ""
         if not why:
-            values, n = _values(point, at_hand, drawn, trial, rng)
+            values, n = _values(point, at_hand, drawn, trial, rng, between_trials)
             known = values[np.isfinite(values)]
             if known.size < RESAMPLES / 20:
                 why = f"hardly any virtual trial of this size can tell: {n} virtual patients count"
@@ -220,13 +250,19 @@ def interval(point: Published) -> tuple[float | None, float | None]:
 
 
 def _values(
-    point: Published, at_hand: dict[str, Reading], drawn: Resamples, trial: Trial, rng: np.random.Generator
+    point: Published,
+    at_hand: dict[str, Reading],
+    drawn: Resamples,
+    trial: Trial,
+    rng: np.random.Generator,
+    between_trials: Mapping[str, float],
 ) -> tuple[Floats, int]:
     """(B,) one published endpoint in each trial that was drawn, and how many virtual patients count for it."""
     reading = at_hand[point.endpoint]
     condition = "" if point.stratum == "all" else trial.strata[point.stratum]
     reading = reading._replace(of=reading.of & chosen(drawn.patients, condition))
-    values: Floats = drawn.read(reading, [(point.month or 0.0) * DAYS_PER_MONTH], rng)[0]
+    spread = between_trials.get(family_of(point.endpoint), 0.0)
+    values: Floats = drawn.read(reading, [(point.month or 0.0) * DAYS_PER_MONTH], rng, spread)[0]
     return values, int(reading.of.sum())
 
 
@@ -235,14 +271,15 @@ def curves(
     trial: Trial,
     endpoints: tuple[str, ...],
     rng: np.random.Generator,
-    between_trials_sd: float = 0.0,
+    between_trials: Mapping[str, float] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """Median and predictive interval of some endpoints month by month: `endpoint, month, median, lower, upper`."""
-    drawn = resample(patients, trial.model_copy(update={"follow_up": None}), rng, between_trials_sd)
+    drawn = resample(patients, trial.model_copy(update={"follow_up": None}), rng)
     at_hand, longest = readings(drawn.patients), int(patients["day_last"].max() / DAYS_PER_MONTH)
     months, lines = np.arange(0, longest + 0.5, 0.5), []
     for endpoint in endpoints:
-        each = drawn.read(at_hand[endpoint], list(months * DAYS_PER_MONTH), rng)
+        spread = between_trials.get(family_of(endpoint), 0.0)
+        each = drawn.read(at_hand[endpoint], list(months * DAYS_PER_MONTH), rng, spread)
         for month, values in zip(months, each, strict=True):
             if np.isfinite(values).any():
                 tails = [50, (100 - LEVEL) / 2, (100 + LEVEL) / 2]
