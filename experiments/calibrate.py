@@ -34,13 +34,16 @@ def calibrate(settings: Settings, run: Run) -> None:
             ("figures/parameters.png", "first: what was learnt of each parameter"),
             ("figures/left_out.png", "each trial, predicted from the others"),
             ("parameters.csv", "prior and posterior of each parameter"),
+            ("scores.csv", "how good predictions are, beside those of a constant"),
             ("conf", f"to use it: --config-dir {run.folder}/conf biology=found clinic=found"),
         )
 
 
 def find(settings: Settings, run: Run) -> None:
     """Run the waves, sample the posterior, leave each trial out in turn, write."""
-    from escape_abm.evidence import calibration
+    import pandas as pd
+
+    from escape_abm.evidence import calibration, scores
     from escape_abm.runs import terminal
 
     judges = trials_of(settings)
@@ -49,7 +52,10 @@ def find(settings: Settings, run: Run) -> None:
     with run.progress("runs of all trials", sum(how.waves) + how.confirmed + how.finalists) as advance:
         found = calibration.calibrate(settings, judges, run.kept, advance)
     with run.progress("trials left out", len(judges)) as advance:
-        left_out = calibration.leave_one_out(settings, found, advance)
+        left_out = calibration.leave_one_out(settings, found, judges, run.kept, advance)
+    scored = pd.concat(
+        [scores.scores(of).assign(of=name) for name, of in (("fitted", found.predicted()), ("left out", left_out))]
+    )
     parameters, predicted = found.parameters(), found.predicted()
     pictures = {}
     if run.pictures:
@@ -69,13 +75,15 @@ def find(settings: Settings, run: Run) -> None:
         "parameters.csv": parameters,
         "predicted.csv": predicted,
         "left_out.csv": left_out,
+        "scores.csv": scored,
         "posterior.parquet": found.draws(),
         "runs.parquet": found.runs(),
     }
     choices = {f"conf/{name}": partial(_write, text=text) for name, text in found.as_choices(settings).items()}
     run.write(tables, pictures, choices)
     if not run.quiet:
-        terminal.show_fit(parameters, predicted, left_out, found.mixing())
+        terminal.show_fit(parameters, {"fitted": predicted, "left out": left_out}, found.mixing())
+        terminal.show_scores(scored[scored["of"] == "left out"])
 
 
 def _write(path: Path, text: str) -> None:

@@ -108,6 +108,7 @@ def gather(folder: Path, jobs: list[tuple[Settings, Path]]) -> None:
     """One table and one figure of all trials of a sweep."""
     import pandas as pd
 
+    from escape_abm.evidence import scores
     from escape_abm.figures import style, trials
     from escape_abm.runs import run_folder, terminal
 
@@ -120,8 +121,10 @@ def gather(folder: Path, jobs: list[tuple[Settings, Path]]) -> None:
         first.model_copy(update={"trial": together}), f"{first.cohort.size} virtual patients of each"
     )
     style.stamp(forest[0], about)
-    run_folder.write_tables(folder, {"comparison.csv": table}, {"forest": forest})
+    scored = scores.scores(table)
+    run_folder.write_tables(folder, {"comparison.csv": table, "scores.csv": scored}, {"forest": forest})
     terminal.show_inside(table)
+    terminal.show_scores(scored)
     _warn_of_few([settings for settings, _ in jobs])
     terminal.where(folder, *LOOKS)
 

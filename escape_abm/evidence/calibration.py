@@ -36,7 +36,9 @@ from escape_abm.evidence.targets import (
     design,
     free_parameters,
     log_likelihood_of_run,
+    own_seed,
     published,
+    run_patients,
     simulate,
     targets_of,
     values,
@@ -49,7 +51,7 @@ from escape_abm.inputs.rows import replace
 from escape_abm.inputs.settings import Settings
 from escape_abm.inputs.trial import MEDIANS
 from escape_abm.trials import processors
-from escape_abm.trials.comparison import COLUMNS, exact, interval
+from escape_abm.trials.comparison import COLUMNS, compare, exact, interval
 
 Floats = NDArray[np.float64]
 INDEPENDENT = 5
@@ -228,21 +230,28 @@ def _nested(values_by_path: Mapping[str, float], indent: str = "") -> str:
 def predict(emulator: Emulator, posterior: Posterior, targets: Sequence[Target], seed: int) -> pd.DataFrame:
     """Published figures beside what other trials of that size would publish, in `comparison.COLUMNS`."""
     rng = np.random.default_rng([seed, 3])
-    unknown = np.where(np.isfinite(emulator.lack_of_fit), emulator.lack_of_fit, 0.0)
-    spread = np.hypot(unknown, posterior.between_trials_sd[:, published(targets).spread])
-    logits = emulator.predict(posterior.x) + rng.standard_normal(spread.shape) * spread
-    lines: list[tuple[Any, ...]] = []
     data = published(targets)
+    unknown = np.where(np.isfinite(emulator.lack_of_fit), emulator.lack_of_fit, 0.0)
+    spread = posterior.between_trials_sd[:, data.spread]
+    by_parameters = emulator.predict(posterior.x) + rng.standard_normal(spread.shape) * unknown
+    logits = by_parameters + rng.standard_normal(spread.shape) * spread
+    by_chance = np.broadcast_to(np.median(by_parameters, axis=0), logits.shape)
+    lines: list[tuple[Any, ...]] = []
     for i, (trial, p, patients, _) in enumerate(targets):
         n = max(1, round(patients))
-        if data.is_share[i]:
-            seen, rounding = rng.binomial(n, expit(logits[:, i])) / n, 0.5 / n
-        else:
-            seen, rounding = np.exp(rng.normal(logits[:, i], data.standard_error[i])), 0.0
-        low, middle, high = np.percentile(seen, [2.5, 50, 97.5])
+        rounding = 0.5 / n if data.is_share[i] else 0.0
+        intervals = []
+        for of in (logits, by_chance, by_parameters):
+            if data.is_share[i]:
+                seen = rng.binomial(n, expit(of[:, i])) / n
+            else:
+                seen = np.exp(rng.normal(of[:, i], data.standard_error[i]))
+            intervals.append(tuple(map(float, np.percentile(seen, [2.5, 50, 97.5]))))
+        (low, middle, high), (c_low, _, c_high), (p_low, _, p_high) = intervals
         inside = bool(low - rounding <= exact(p) <= high + rounding)
         shown = p.estimate, *interval(p), middle, low, high, inside
-        lines.append((trial, p.stratum, p.endpoint, p.month, *shown, p.n, p.source, p.note))
+        parts = c_low, c_high, p_low, p_high
+        lines.append((trial, p.stratum, p.endpoint, p.month, *shown, p.n, p.source, p.note, *parts))
     return pd.DataFrame(lines, columns=list(COLUMNS)).astype({"inside": "boolean", "month": float, "n": "Int64"})
 
 
@@ -338,25 +347,53 @@ def _one_run(
     return estimates, n
 
 
-def leave_one_out(settings: Settings, found: Fit, on_progress: Callable[[int], None] | None = None) -> pd.DataFrame:
-    """Each trial predicted from all others, in `comparison.COLUMNS`."""
-    how = settings.calibration
-    assert how is not None
-    data, trials = published(found.targets), np.array([t.trial for t in found.targets])
+def leave_one_out(
+    settings: Settings,
+    found: Fit,
+    trials: Mapping[str, Settings],
+    keep: Path,
+    on_progress: Callable[[int], None] | None = None,
+) -> pd.DataFrame:
+    """Each trial predicted from all others, in `comparison.COLUMNS`.
 
-    def without(name: str, seed: int) -> pd.DataFrame:
-        others = data._replace(weight=np.where(trials == name, 0.0, data.weight))
-        sample = sample_posterior(
-            found.emulator, others, len(found.free), how.between_trials_sd, seed, steps=how.steps, draws=how.draws
-        )
-        return pd.DataFrame(predict(found.emulator, sample, found.targets, seed)[trials == name])
-
-    names = list(dict.fromkeys(trials))
+    The posterior without the trial is that of the emulator; the trial itself is then simulated at draws of it. What is
+    done is kept in the folder, trial by trial.
+    """
+    names = list(dict.fromkeys(t.trial for t in found.targets))
     serve, me = joblib.delayed(processors.serve), os.getpid()
-    tasks = (serve(me, without, name, settings.seed + 100 + i) for i, name in enumerate(names))
+    tasks = (
+        serve(me, _left_out, keep / f"left_out_{name}.parquet", name, settings, found, trials[name], i)
+        for i, name in enumerate(names)
+    )
     out = []
     for table in joblib.Parallel(n_jobs=_workers(settings), return_as="generator")(tasks):
         out.append(table)
         if on_progress is not None:
             on_progress(1)
     return pd.DataFrame(pd.concat(out, ignore_index=True))
+
+
+def _left_out(kept: Path, name: str, settings: Settings, found: Fit, trial: Settings, number: int) -> pd.DataFrame:
+    """One trial, simulated at draws of the posterior of all others."""
+    if kept.exists():
+        return pd.read_parquet(kept)
+    how, data = settings.calibration, published(found.targets)
+    assert how is not None
+    others = data._replace(weight=np.where([t.trial == name for t in found.targets], 0.0, data.weight))
+    seed = settings.seed + 100 + number
+    posterior = sample_posterior(
+        found.emulator, others, len(found.free), how.between_trials_sd, seed, steps=how.steps, draws=how.draws
+    )
+    of_draws = [values(found.free, x) for x in posterior.x[: how.left_out_draws]]
+    draws = {f.path: tuple(of[f.path] for of in of_draws) for f in found.free}
+    at_draws = trial.model_copy(update={"draws": draws})
+    table = run_patients(at_draws, how.left_out_draws * how.left_out_patients, own_seed(seed, name))
+    apart = dict(zip(SPREADS, posterior.between_trials_sd.mean(axis=0), strict=True))
+    wanted = tuple(p for p in trial.trial.published if p.endpoint not in how.left_out)
+    judged = trial.trial.model_copy(update={"published": wanted})
+    out = compare(table, judged, np.random.default_rng([seed, 4]), apart)
+    out = out[out["inside"].notna()].reset_index(drop=True)
+    part = kept.with_suffix(".part")
+    out.to_parquet(part)
+    os.replace(part, kept)
+    return out

@@ -52,14 +52,21 @@ def forest(comparison: pd.DataFrame, labels: dict[str, str]) -> tuple[Figure, pd
         for ax, column in zip(axes[0], columns, strict=True):
             _forest(ax, [row for block in column for row in block], most)
         handles = [
-            Line2D([], [], color=BLUE, linewidth=4, alpha=0.45),
+            Line2D([], [], color=BLUE, linewidth=PART_WIDTHS[2], alpha=0.8),
+            Line2D([], [], color=BLUE, linewidth=PART_WIDTHS[1], alpha=0.6),
+            Line2D([], [], color=BLUE, linewidth=PART_WIDTHS[0], alpha=0.35),
             Line2D([], [], color=BLACK, marker="o", markersize=4, linewidth=0.8),
             Line2D([], [], color=VERMILION, marker="o", markersize=4, markerfacecolor="white", linestyle=""),
         ]
-        names = ["simulated trials of that size: median, 95 %", "published, 95 % interval", "published, outside"]
-        shown = 2 if table["inside"].all() else 3
+        names = ["simulated, 95 %: chance in a trial of that size", "and parameters", "and differences between trials",
+                 "published, 95 %", "published, outside"]  # fmt: skip
+        shown = 4 if table["inside"].all() else 5
         figure.legend(handles[:shown], names[:shown], loc="outside upper center", ncols=3, frameon=False)
     return figure, table
+
+
+PART_WIDTHS = (1.2, 2.6, 4.5)
+"""Line widths of the whole interval, of chance and parameters, of chance alone."""
 
 
 def _columns(blocks: list[list[tuple[str, Any]]]) -> list[list[list[tuple[str, Any]]]]:
@@ -79,7 +86,10 @@ def _forest(ax: Axes, rows: list[tuple[str, Any]], most: int) -> None:
             ax.axhline(y - 0.5, color="#CCCCCC", linewidth=0.6)
             ax.text(1.01, y, name, ha="right", va="center", fontsize=6.5, fontweight="bold")
             continue
-        ax.plot([line.lower, line.upper], [y, y], color=BLUE, linewidth=4, alpha=0.45, solid_capstyle="butt")
+        parts = ((line.lower, line.upper), (line.parameters_lower, line.parameters_upper),
+                 (line.chance_lower, line.chance_upper))  # fmt: skip
+        for part, width in zip(parts, PART_WIDTHS, strict=True):
+            ax.plot(part, [y, y], color=BLUE, linewidth=width, alpha=0.35, solid_capstyle="butt")
         if line.lower == line.upper:  # nothing varied: no interval of no width
             ax.text(line.simulated, y + 0.1, " same in all ", ha="left" if line.simulated < 0.5 else "right", va="top",
                     fontsize=4.5, color=BLUE)  # fmt: skip

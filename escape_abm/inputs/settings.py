@@ -129,6 +129,10 @@ class Calibration(Section):
     finalists: int = Field(default=10, ge=1)
     """The best of those, which are simulated again: the best of them is the fitted set."""
     finalist_patients: int = Field(default=400, ge=5)
+    left_out_draws: int = Field(default=20, ge=2)
+    """Draws at which each trial is simulated that is left out."""
+    left_out_patients: int = Field(default=100, ge=5)
+    """At each of them."""
 
     @model_validator(mode="after")
     def _enough(self) -> Self:

@@ -236,7 +236,7 @@ def _in_line(value: Estimate, shown: Callable[[float], str] = percent) -> str:
     return f"{shown(value.estimate)} ({shown(value.lower)}-{shown(value.upper)})"
 
 
-def show_fit(parameters: pd.DataFrame, predicted: pd.DataFrame, left_out: pd.DataFrame, mixing: str) -> None:
+def show_fit(parameters: pd.DataFrame, predicted: dict[str, pd.DataFrame], mixing: str) -> None:
     """Print what was learnt of each parameter, and how many figures lie inside with and without their own trial."""
     console = _console()
     columns = ("parameter", "fitted", "95 %", "shrinkage")
@@ -247,7 +247,7 @@ def show_fit(parameters: pd.DataFrame, predicted: pd.DataFrame, left_out: pd.Dat
         found = f"{row.lower:.2g} to {row.upper:.2g}"
         lines.add_row(name, f"{row.fitted:.3g}", found, f"{max(row.shrinkage, 0):.0%}")
     console.print(lines)
-    for name, table in (("fitted", predicted), ("left out, predicted from the others", left_out)):
+    for name, table in predicted.items():
         console.print(f"\n{name}:")
         show_inside(table)
 
@@ -260,6 +260,26 @@ def show_inside(table: pd.DataFrame) -> None:
         console.print(f"{trial}: {int(its['inside'].sum())} of {len(its)} inside", highlight=False)
     if compared["trial"].nunique() > 1:
         console.print(f"all: {int(compared['inside'].sum())} of {len(compared)} inside", highlight=False)
+
+
+def show_scores(table: pd.DataFrame) -> None:
+    """Print how good predictions are by group of endpoints, beside those of a constant."""
+    caption = (
+        "Percentage points. Constant: the mean of what the other trials published of the endpoint. scores.csv: more."
+    )
+    columns = ("endpoints", "inside", "error", "absolute error", "of a constant", "interval score", "of a constant")
+    lines = _table("How good these predictions are", caption, columns)
+    row: Any
+    for row in table.itertuples():
+        each = (
+            row.paired_absolute_error,
+            row.constant_absolute_error,
+            row.paired_interval_score,
+            row.constant_interval_score,
+        )
+        points = ("–" if pd.isna(value) else f"{100 * value:.0f}" for value in each)
+        lines.add_row(row.group, f"{row.inside} of {row.figures}", f"{100 * row.error:+.0f}", *points)
+    _console().print(lines)
 
 
 def show_prevented(table: pd.DataFrame, labels: dict[str, str], reference: str) -> None:

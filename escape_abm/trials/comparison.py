@@ -34,7 +34,7 @@ Floats = NDArray[np.float64]
 
 COLUMNS = (
     "trial", "stratum", "endpoint", "month", "published", "published_lower", "published_upper", "simulated", "lower",
-    "upper", "inside", "n", "source", "note",
+    "upper", "inside", "n", "source", "note", "chance_lower", "chance_upper", "parameters_lower", "parameters_upper",
 )  # fmt: skip
 RESAMPLES = 1000
 LEVEL = 95
@@ -88,6 +88,11 @@ class Resamples(NamedTuple):
     patients: pd.DataFrame  # (P,) followed as the trial followed its own
     chance: Floats  # (B, P) of each patient in each trial, relative to the others
     size: int
+    draws: bool  # whether each trial has the patients of one draw of a posterior
+
+    def pooled(self) -> Resamples:
+        """Trials of all patients, whichever draw they have."""
+        return self._replace(chance=np.ones_like(self.chance), draws=False)
 
     def read(self, reading: Reading, days: Sequence[float], rng: np.random.Generator, spread: float = 0.0) -> Floats:
         """(D, B) what each trial would publish of an endpoint on each day; odds are those of the last of them.
@@ -191,7 +196,7 @@ def resample(patients: pd.DataFrame, trial: Trial, rng: np.random.Generator) -> 
     chance = np.ones((RESAMPLES, len(p)))
     if "draw" in p:
         chance = (p["draw"].to_numpy() == rng.choice(p["draw"].unique(), size=RESAMPLES)[:, None]).astype(float)
-    return Resamples(p, chance, trial.size or len(patients))
+    return Resamples(p, chance, trial.size or len(patients), "draw" in p)
 
 
 def compare(
@@ -211,27 +216,37 @@ def compare(
 
     Returns:
         `COLUMNS`; `simulated` is the median of the drawn trials, `inside` empty where nothing can be compared, and
-        `note` then says why. It also says where all drawn trials gave the same, so that the interval has no width.
+        `note` then says why. It also says where no two virtual patients differed. The interval has three parts, told
+        apart by two narrower ones: `chance_lower` and `chance_upper` hold chance in a trial of that size alone,
+        `parameters_lower` and `parameters_upper` what the draws of a posterior add (nothing without draws), `lower` and
+        `upper` also the differences between trials.
     """
     drawn = resample(patients, trial, rng)
     at_hand = readings(drawn.patients)
     lines = []
     for point in trial.published:
         simulated, lower, upper, why, alike = math.nan, math.nan, math.nan, point.not_compared, ""
+        parts = (math.nan,) * 4
         if not why:
-            values, n = _values(point, at_hand, drawn, trial, rng, between_trials)
-            known = values[np.isfinite(values)]
+            reading = at_hand[point.endpoint]
+            condition = "" if point.stratum == "all" else trial.strata[point.stratum]
+            reading = reading._replace(of=reading.of & chosen(drawn.patients, condition))
+            days, n = [(point.month or 0.0) * DAYS_PER_MONTH], int(reading.of.sum())
+            spread = between_trials.get(family_of(point.endpoint), 0.0)
+            known = _known(drawn.read(reading, days, rng, spread)[0])
             if known.size < RESAMPLES / 20:
                 why = f"hardly any virtual trial of this size can tell: {n} virtual patients count"
             else:
-                alike = f"the same in every virtual trial: {n} virtual patients count" if np.ptp(known) == 0 else ""
-                tails = [50, (100 - LEVEL) / 2, (100 + LEVEL) / 2]
-                simulated, lower, upper = map(float, np.percentile(known, tails))
+                alike = f"no virtual patient differs from another: {n} count" if _alike(reading, days[0]) else ""
+                simulated, lower, upper = _middle(known)
+                chance = _middle(_known(drawn.pooled().read(reading, days, rng)[0]))[1:]
+                parameters = _middle(_known(drawn.read(reading, days, rng)[0]))[1:] if drawn.draws else chance
+                parts = *chance, *parameters
         inside: Any = pd.NA if why else bool(lower - 1e-9 <= exact(point) <= upper + 1e-9)
         what = trial.name, point.stratum, point.endpoint, point.month
         published = point.estimate, *interval(point)
         note = why or "; ".join(filter(None, (point.note, alike)))
-        lines.append((*what, *published, simulated, lower, upper, inside, point.n, point.source, note))
+        lines.append((*what, *published, simulated, lower, upper, inside, point.n, point.source, note, *parts))
     table = pd.DataFrame(lines, columns=list(COLUMNS))
     return table.astype({"inside": "boolean", "month": float, "n": "Int64"})
 
@@ -249,21 +264,24 @@ def interval(point: Published) -> tuple[float | None, float | None]:
     return point.lower, point.upper
 
 
-def _values(
-    point: Published,
-    at_hand: dict[str, Reading],
-    drawn: Resamples,
-    trial: Trial,
-    rng: np.random.Generator,
-    between_trials: Mapping[str, float],
-) -> tuple[Floats, int]:
-    """(B,) one published endpoint in each trial that was drawn, and how many virtual patients count for it."""
-    reading = at_hand[point.endpoint]
-    condition = "" if point.stratum == "all" else trial.strata[point.stratum]
-    reading = reading._replace(of=reading.of & chosen(drawn.patients, condition))
-    spread = between_trials.get(family_of(point.endpoint), 0.0)
-    values: Floats = drawn.read(reading, [(point.month or 0.0) * DAYS_PER_MONTH], rng, spread)[0]
-    return values, int(reading.of.sum())
+def _known(values: Floats) -> Floats:
+    return np.asarray(values[np.isfinite(values)])
+
+
+def _middle(values: Floats) -> tuple[float, float, float]:
+    """Median and interval of what trials gave (nan if none could tell)."""
+    if not values.size:
+        return math.nan, math.nan, math.nan
+    middle, lower, upper = np.percentile(values, [50, (100 - LEVEL) / 2, (100 + LEVEL) / 2])
+    return float(middle), float(lower), float(upper)
+
+
+def _alike(reading: Reading, day: float) -> bool:
+    """Whether all who count had the event by this day, or nobody (of values: whether all are the same)."""
+    if reading.value is not None:
+        return len(set(reading.value[reading.of])) < 2
+    had = (reading.cause == 1) & (True if reading.days is None else reading.days <= day)
+    return len(set(had[reading.of].tolist())) < 2
 
 
 def curves(
@@ -282,8 +300,7 @@ def curves(
         each = drawn.read(at_hand[endpoint], list(months * DAYS_PER_MONTH), rng, spread)
         for month, values in zip(months, each, strict=True):
             if np.isfinite(values).any():
-                tails = [50, (100 - LEVEL) / 2, (100 + LEVEL) / 2]
-                lines.append((endpoint, month, *np.nanpercentile(values, tails)))
+                lines.append((endpoint, month, *_middle(_known(values))))
     return pd.DataFrame(lines, columns=["endpoint", "month", "median", "lower", "upper"])
 
 
