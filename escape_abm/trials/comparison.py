@@ -37,6 +37,8 @@ COLUMNS = (
     "upper", "inside", "n", "source", "note", "chance_lower", "chance_upper", "parameters_lower", "parameters_upper",
 )  # fmt: skip
 RESAMPLES = 1000
+FEWEST = 5
+"""Virtual patients below which nothing is said of a figure."""
 LEVEL = 95
 TESTS = ("isna", "notna", "isin", "between")
 """What a condition may ask of a column."""
@@ -234,7 +236,7 @@ def compare(
             days, n = [(point.month or 0.0) * DAYS_PER_MONTH], int(reading.of.sum())
             spread = between_trials.get(family_of(point.endpoint), 0.0)
             known = _known(drawn.read(reading, days, rng, spread)[0])
-            if known.size < RESAMPLES / 20:
+            if n < FEWEST or known.size < RESAMPLES / 20:
                 why = f"hardly any virtual trial of this size can tell: {n} virtual patients count"
             else:
                 alike = f"no virtual patient differs from another: {n} count" if _alike(reading, days[0]) else ""

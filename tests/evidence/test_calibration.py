@@ -20,7 +20,7 @@ from escape_abm.evidence.emulator import Emulator, features, fit_emulator
 from escape_abm.evidence.posterior import sample_posterior
 from escape_abm.evidence.sensitivity import COLUMNS, ENDPOINTS, all_alike, indices
 from escape_abm.evidence.targets import (
-    FAMILIES,
+    SPREADS,
     Data,
     Free,
     design,
@@ -50,14 +50,22 @@ SHARE, MEDIAN = np.array([True]), np.array([False])
 @pytest.mark.statistical
 @pytest.mark.parametrize("sd", [0.0, 0.8])
 def test_differences_between_trials_are_found(sd: float) -> None:
-    """40 trials of 200 patients whose logits differ by this standard deviation about a known share."""
-    rng, none = np.random.default_rng(4), np.full(40, math.nan)
-    events = rng.binomial(200, expit(-0.4 + sd * rng.standard_normal(40))).astype(float)
-    data = Data(events, np.full(40, 200.0), none, none, np.ones(40), np.ones(40, dtype=bool))
-    flat = Emulator(np.full(40, -0.4), np.zeros((40, 2)), np.zeros(40), data.is_share)
-    found = sample_posterior(flat, data, 1, (0.0, 1.5), 1, steps=200, draws=400).between_trials_sd
+    """40 trials of 200 patients whose logits differ by this standard deviation about a known share, in one family.
+
+    In another family trials do not differ, and that is found too.
+    """
+    rng, none = np.random.default_rng(4), np.full(80, math.nan)
+    differ = np.repeat([sd, 0.0], 40)
+    events = rng.binomial(200, expit(-0.4 + differ * rng.standard_normal(80))).astype(float)
+    spread = np.repeat([SPREADS.index("crs"), SPREADS.index("remission")], 40)
+    data = Data(events, np.full(80, 200.0), none, none, np.ones(80), np.ones(80, dtype=bool), spread)
+    flat = Emulator(np.full(80, -0.4), np.zeros((80, 2)), np.zeros(80), data.is_share)
+    found = sample_posterior(flat, data, 1, (0.0, 1.5), 1, steps=400, draws=400).between_trials_sd
+    assert found.shape == (400, len(SPREADS))
     error = 0.8 / math.sqrt(2 * 40) if sd else 0.1  # of a standard deviation from 40; sampling alone has 0.15 of each
-    assert abs(np.median(found) - sd) < stats.norm.isf(FALSE_ALARM / 2) * error
+    limit = stats.norm.isf(FALSE_ALARM / 2)
+    assert abs(np.median(found[:, SPREADS.index("crs")]) - sd) < limit * error
+    assert np.median(found[:, SPREADS.index("remission")]) < limit * 0.1
 
 
 TWO = (Free("a", 0.0, 1.0, False), Free("b", 1.0, 100.0, True))
@@ -82,7 +90,8 @@ def coverage(distrust: float, replicates: int = 60) -> float:
         truth = rng.random(2)
         patients = np.array([25, 60, 100])
         events = rng.binomial(patients, expit(logits(truth[None]))[0])
-        data = Data(distrust * events, distrust * patients, none, none, np.ones(3), np.ones(3, dtype=bool))
+        n = distrust * patients
+        data = Data(distrust * events, n, none, none, np.ones(3), np.ones(3, dtype=bool), np.zeros(3, dtype=int))
         found = sample_posterior(emulator, data, 2, (0.0, 0.0), i, steps=160, draws=400)
         low, high = np.percentile(found.x, [10, 90], axis=0)
         held += int(((low <= truth) & (truth <= high)).sum())
@@ -105,7 +114,8 @@ def test_posteriors_cover_what_made_the_data() -> None:
 SMALL = (
     "calibration.waves=[24,6]", "calibration.patients=5", "calibration.steps=200", "calibration.draws=50",
     "workers=2", "calibration.last_patients=6", "calibration.confirmed=2", "calibration.confirmed_patients=5",
-    "calibration.finalists=2", "calibration.finalist_patients=5",
+    "calibration.finalists=2", "calibration.finalist_patients=5", "calibration.left_out_draws=2",
+    "calibration.left_out_patients=10",
     "calibration.trials=[cd22_fry,tisagenlecleucel_real_world]",
 )  # fmt: skip
 
@@ -146,7 +156,7 @@ def test_runs_of_another_fit_are_refused(fitted: tuple[calibration.Fit, Path]) -
 
 
 def test_tables_of_a_fit(fitted: tuple[calibration.Fit, Path]) -> None:
-    found = fitted[0]
+    found, keep = fitted
     parameters = found.parameters()
     assert ((parameters["low"] <= parameters["lower"]) & (parameters["upper"] <= parameters["high"])).all()
     assert found.predicted()["trial"].tolist() == [t.trial for t in found.targets]
@@ -154,9 +164,11 @@ def test_tables_of_a_fit(fitted: tuple[calibration.Fit, Path]) -> None:
     assert len(found.runs()) == 30
     d = len(found.free)
     assert len(found.correlations()) == d * (d - 1) / 2
-    settings, _ = small()
-    left_out = calibration.leave_one_out(settings, found)
-    assert len(left_out) == len(found.targets)
+    settings, trials = small()
+    left_out = calibration.leave_one_out(settings, found, trials, keep)
+    assert set(left_out["trial"]) == set(trials)
+    assert len(left_out) <= len(found.targets)  # fewer where hardly any of its few patients count
+    assert calibration.leave_one_out(settings, found, {}, keep).equals(left_out)  # kept: not run again
 
 
 def test_a_fit_is_a_choice_of_biology(fitted: tuple[calibration.Fit, Path], tmp_path: Path) -> None:
@@ -166,10 +178,11 @@ def test_a_fit_is_a_choice_of_biology(fitted: tuple[calibration.Fit, Path], tmp_
         (tmp_path / name).write_text(text)
     here = f"hydra.searchpath=[file://{tmp_path}]"
     settings = compose(["biology=found", "clinic=found", "trial=none", here])
-    values = found.fitted | {"clinic.between_trials_sd": found.between_trials_sd}
-    expected = replace(base, {path: float(f"{value:.4g}") for path, value in values.items()})
+    expected = replace(base, {path: float(f"{value:.4g}") for path, value in found.fitted.items()})
     assert settings.biology == expected.biology
-    assert settings.clinic == expected.clinic
+    assert settings.clinic.between_trials() == pytest.approx(found.between_trials, rel=1e-3)
+    for path in (path for path in found.fitted if path.startswith("clinic.")):
+        assert getattr(settings.clinic, path.removeprefix("clinic.")) == float(f"{found.fitted[path]:.4g}")
     several = compose(["biology=found_posterior", "trial=none", here])
     assert several.biology == settings.biology
     assert several.draw_count == 5
@@ -197,14 +210,20 @@ def test_trials_of_one_fit_have_patients_of_their_own() -> None:
     assert not np.array_equal(estimates[:6], estimates[6:], equal_nan=True)
 
 
-def test_figures_of_one_family_share_the_weight_of_one() -> None:
-    trials = {"eliana": compose(["trial=eliana"], "published")}
+def test_figures_that_are_about_the_same_share_a_weight() -> None:
+    """That of one; kinds of relapse, which exclude one another, that of one less than there are."""
+    trials = {name: compose([f"trial={name}"], "published") for name in ("eliana", "coadministered")}
     targets = targets_of(trials)
-    alike: dict[tuple[str, str], float] = {}
-    for t in targets:
-        family = next((f for f, its in FAMILIES.items() if t.point.endpoint in its), "kind")
-        alike[t.point.stratum, family] = alike.get((t.point.stratum, family), 0) + t.weight
-    assert list(alike.values()) == pytest.approx([1.0] * len(alike))
+
+    def weight(trial: str, stratum: str, *endpoints: str) -> float:
+        of = (t for t in targets if (t.trial, t.point.stratum) == (trial, stratum))
+        return sum(t.weight for t in of if t.point.endpoint in endpoints)
+
+    survival = ("overall_survival", "event_free_survival", "relapse_free_survival", "relapse")
+    assert weight("eliana", "all", *survival) == pytest.approx(1)
+    assert weight("coadministered", "haematological", "complete_remission", "mrd_negative") == pytest.approx(1)
+    kinds = [f"relapse_cd19{a}_cd22{b}" for a in ("pos", "neg") for b in ("pos", "neg")]
+    assert weight("coadministered", "all", *kinds) == pytest.approx(3)
     assert all(t.patients <= (t.point.n or 79) for t in targets)
     assert not [t for t in targets_of(trials, ["overall_survival"]) if t.point.endpoint == "overall_survival"]
 
@@ -250,7 +269,7 @@ def script(name: str, *words: str, cwd: Path) -> Path:
 def test_the_fitted_set_is_the_most_likely_finalist(fitted: tuple[calibration.Fit, Path]) -> None:
     """By its own runs of the last round, and not by those of the round before or by the emulator."""
     found, keep = fitted
-    data, sd = published(found.targets), found.between_trials_sd
+    data, sd = published(found.targets), np.array(list(found.between_trials.values()))
     last = [json.loads(path.read_text()) for path in sorted(keep.glob("3_*.json"))]
     own = [
         log_likelihood_of_run(np.array(r["estimates"], dtype=float), np.array(r["n"], dtype=float), data, sd)
