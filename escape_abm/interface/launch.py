@@ -18,6 +18,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from escape_abm import __version__
+from escape_abm.inputs.applicability import outside_evidence
 from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.settings import Settings
 from escape_abm.interface import command_line, help, own_choices
@@ -83,6 +84,9 @@ def launch(
             _refuse_other(ask)
     except (InputError, HydraException) as error:
         raise _refused(error) from None
+    if not line.quiet:
+        for told in dict.fromkeys(told for job in ask.jobs for told in outside_evidence(job.settings)):
+            terminal.warn(told)
     if line.verbose:
         terminal.show_settings(ask.jobs[0].settings, len(ask.jobs))
     try:
