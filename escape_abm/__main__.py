@@ -3,6 +3,7 @@
 python -m escape_abm list PATH                 the finished runs of a run, a sweep, or outputs/
 python -m escape_abm check PATH                is every file present and unchanged?
 python -m escape_abm verify PATH [--sample 5]  repeats some runs and compares their tables byte by byte
+python -m escape_abm score PREDICTION TRIAL    a registered prediction beside the results, for once
 
 `verify` runs the scripts of experiments/ only; name another that you trust with --script FILE.
 
@@ -28,6 +29,7 @@ try:
 except ModuleNotFoundError as missing:
     raise SystemExit(f"{missing}. Enter the environment first: python3 start.py setup says how") from None
 
+from escape_abm.evidence import predictions
 from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.checks import check as check_section
 from escape_abm.inputs.settings import Settings
@@ -140,6 +142,14 @@ def _again(folder: Path, trusted: Path | None) -> list[str]:
     return faults
 
 
+def score(prediction: Path, results: Path | None) -> int:
+    """Score a registered prediction, for once; the exit code."""
+    if results is None:
+        raise InputError("score: give the prediction and the file of the trial with its results")
+    terminal.show_comparison(predictions.score(prediction, results), prediction.stem)
+    return 0
+
+
 def listed(runs: pd.DataFrame, parameters: Iterable[str], width: int = 120) -> str:
     """A line for each run: what it was, when it was made as its folder says, and what was asked of it."""
     shown = runs.reindex(columns=["run", "experiment", "date", "patients", "seconds"])
@@ -160,8 +170,9 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m escape_abm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("verb", choices=("list", "check", "verify"))
+    parser.add_argument("verb", choices=("list", "check", "verify", "score"))
     parser.add_argument("path", type=Path, nargs="?", default=Path("outputs"))
+    parser.add_argument("results", type=Path, nargs="?", help="score: the file of the trial, with its results")
     parser.add_argument("--sample", type=int, default=5, help="verify: how many runs (default 5)")
     parser.add_argument("--seed", type=int, help="verify: the same sample again")
     parser.add_argument("--script", type=Path, help="verify: a script of your own, of whose runs there are some")
@@ -171,6 +182,8 @@ def main(words: list[str] | None = None) -> int:
             return check(asked.path)
         if asked.verb == "verify":
             return verify(asked.path, asked.sample, asked.seed, asked.script)
+        if asked.verb == "score":
+            return score(asked.path, asked.results)
         found = load(asked.path)
         terminal.say(listed(found.runs, dict.fromkeys(["seed", *found.varied, *found.parameters])))
     except InputError as error:

@@ -6,7 +6,6 @@ python experiments/trial.py -m trial=NAME,NAME,...      all of them, with one ta
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,20 +87,9 @@ def _enough(settings: Settings) -> int:
 
 def check(settings: Settings) -> None:
     """Whether the trial's conditions can be read from a table of patients."""
-    trial = settings.trial
-    _check(settings.model_copy(update={"comparators": {}, "seed": 1}).model_dump_json(), trial.analysed)
+    from escape_abm.trials.virtual_trial import refuse_conditions
 
-
-@cache  # a sweep over seeds asks the same many times
-def _check(plain: str, analysed: str) -> None:
-    from escape_abm.inputs.settings import Settings
-    from escape_abm.trials.comparison import chosen
-    from escape_abm.trials.virtual_trial import as_table, run_patient
-
-    settings = Settings.model_validate_json(plain)
-    rows, _ = run_patient(0, settings)
-    for condition in (analysed, *settings.trial.strata.values()):
-        chosen(as_table(rows), condition)
+    refuse_conditions(settings)
 
 
 def gather(folder: Path, jobs: list[tuple[Settings, Path]]) -> None:

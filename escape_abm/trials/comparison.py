@@ -37,6 +37,8 @@ COLUMNS = (
     "upper", "inside", "n", "source", "note", "chance_lower", "chance_upper", "parameters_lower", "parameters_upper",
 )  # fmt: skip
 RESAMPLES = 1000
+TELLING = 0.05
+"""Share of the drawn trials that must be able to tell a figure (somebody at risk, or with a relapse)."""
 FEWEST = 5
 """Virtual patients below which nothing is said of a figure."""
 LEVEL = 95
@@ -235,14 +237,14 @@ def compare(
             reading = reading._replace(of=reading.of & chosen(drawn.patients, condition))
             days, n = [(point.month or 0.0) * DAYS_PER_MONTH], int(reading.of.sum())
             spread = between_trials.get(family_of(point.endpoint), 0.0)
-            known = _known(drawn.read(reading, days, rng, spread)[0])
-            if n < FEWEST or known.size < RESAMPLES / 20:
+            values = drawn.read(reading, days, rng, spread)[0]
+            if n < FEWEST or np.isfinite(values).mean() < TELLING:
                 why = f"hardly any virtual trial of this size can tell: {n} virtual patients count"
             else:
                 alike = f"no virtual patient differs from another: {n} count" if _alike(reading, days[0]) else ""
-                simulated, lower, upper = _middle(known)
-                chance = _middle(_known(drawn.pooled().read(reading, days, rng)[0]))[1:]
-                parameters = _middle(_known(drawn.read(reading, days, rng)[0]))[1:] if drawn.draws else chance
+                simulated, lower, upper = middle(values)
+                chance = middle(drawn.pooled().read(reading, days, rng)[0])[1:]
+                parameters = middle(drawn.read(reading, days, rng)[0])[1:] if drawn.draws else chance
                 parts = *chance, *parameters
         inside: Any = pd.NA if why else bool(lower - 1e-9 <= exact(point) <= upper + 1e-9)
         what = trial.name, point.stratum, point.endpoint, point.month
@@ -266,16 +268,13 @@ def interval(point: Published) -> tuple[float | None, float | None]:
     return point.lower, point.upper
 
 
-def _known(values: Floats) -> Floats:
-    return np.asarray(values[np.isfinite(values)])
-
-
-def _middle(values: Floats) -> tuple[float, float, float]:
-    """Median and interval of what trials gave (nan if none could tell)."""
-    if not values.size:
+def middle(values: Floats) -> tuple[float, float, float]:
+    """Median and interval of what those trials gave that could tell (nan if none could)."""
+    told = values[np.isfinite(values)]
+    if not told.size:
         return math.nan, math.nan, math.nan
-    middle, lower, upper = np.percentile(values, [50, (100 - LEVEL) / 2, (100 + LEVEL) / 2])
-    return float(middle), float(lower), float(upper)
+    median, lower, upper = np.percentile(told, [50, (100 - LEVEL) / 2, (100 + LEVEL) / 2])
+    return float(median), float(lower), float(upper)
 
 
 def _alike(reading: Reading, day: float) -> bool:
@@ -302,7 +301,7 @@ def curves(
         each = drawn.read(at_hand[endpoint], list(months * DAYS_PER_MONTH), rng, spread)
         for month, values in zip(months, each, strict=True):
             if np.isfinite(values).any():
-                lines.append((endpoint, month, *_middle(_known(values))))
+                lines.append((endpoint, month, *middle(values)))
     return pd.DataFrame(lines, columns=["endpoint", "month", "median", "lower", "upper"])
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from escape_abm.patient.course import Trajectory, simulate
 from escape_abm.patient.endpoints import patient_row
 from escape_abm.patient.leukaemia import grow_leukaemia
 from escape_abm.trials import checkpoints, processors
+from escape_abm.trials.comparison import chosen
 from escape_abm.trials.estimates import contrast, summarise
 
 TEXT_COLUMNS = (
@@ -151,6 +153,23 @@ def course(path: Trajectory, every_days: int = 1) -> pd.DataFrame:
 
 def _run_chunk(indices: Sequence[int], settings: Settings) -> dict[int, checkpoints.Done]:
     return {i: run_patient(i, settings) for i in indices}
+
+
+def refuse_conditions(settings: Settings) -> None:
+    """Refuse conditions of a trial (who counts, strata) that cannot be read from a table of patients.
+
+    Raises:
+        InputError: which condition, and why.
+    """
+    _refuse_conditions(settings.model_copy(update={"comparators": {}, "seed": 1}).model_dump_json())
+
+
+@cache  # a sweep over seeds asks the same many times
+def _refuse_conditions(plain: str) -> None:
+    settings = Settings.model_validate_json(plain)
+    table = as_table(run_patient(0, settings)[0])
+    for condition in (settings.trial.analysed, *settings.trial.strata.values()):
+        chosen(table, condition)
 
 
 def as_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
