@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -280,6 +281,32 @@ def test_the_fitted_set_is_the_most_likely_finalist(fitted: tuple[calibration.Fi
     best = np.array(last[int(np.argmax(own))]["x"])
     assert np.array_equal(found.confirmed.x[0], best)
     assert list(found.fitted.values()) == [f.value(u) for f, u in zip(found.free, best, strict=True)]
+
+
+@pytest.mark.statistical
+def test_a_wrong_table_of_results_fits_worse() -> None:
+    """The default biology is far likelier by what was published than by results of other months or other arms."""
+    names = ("eliana", "coadministered", "sequential_adult", "adults_19_28z")
+    trials = {name: compose([f"trial={name}"], "published") for name in names}
+    targets = targets_of(trials)
+    data, sd = published(targets), np.array(list(trials["eliana"].clinic.between_trials().values()))
+    run = simulate(trials, targets, {}, 60, 1)
+    share = data.events / data.patients
+
+    def likely(order: Sequence[int]) -> float:
+        return log_likelihood_of_run(*run, data._replace(events=share[list(order)] * data.patients), sd)
+
+    def reversed_in(groups: Sequence[tuple[str, ...]]) -> list[int]:
+        """Each figure with the share of another one of its group: the first with that of the last, and so on."""
+        places = [[j for j, other in enumerate(groups) if other == group] for group in groups]
+        return [its[-1 - its.index(i)] for i, its in enumerate(places)]
+
+    months = reversed_in([(t.trial, t.point.stratum, t.point.endpoint) for t in targets])
+    arms = reversed_in([(t.point.endpoint,) for t in targets])
+    right = likely(range(len(targets)))
+    for wrong in (months, arms):
+        assert sum(i != j for i, j in enumerate(wrong)) >= 8
+        assert likely(wrong) < right - 3  # of natural logarithms: twenty times less likely
 
 
 @pytest.mark.slow
