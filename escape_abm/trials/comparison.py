@@ -42,6 +42,8 @@ TELLING = 0.05
 FEWEST = 5
 """Virtual patients below which nothing is said of a figure."""
 LEVEL = 95
+Middle = tuple[float, float, float]
+NOTHING: Middle = (math.nan, math.nan, math.nan)
 TESTS = ("isna", "notna", "isin", "between")
 """What a condition may ask of a column."""
 IN_CONDITIONS = (
@@ -219,40 +221,58 @@ def compare(
             scale (`Clinic.between_trials`).
 
     Returns:
-        `COLUMNS`; `simulated` is the median of the drawn trials, `inside` empty where nothing can be compared, and
-        `note` then says why. It also says where no two virtual patients differed. The interval has three parts, told
-        apart by two narrower ones: `chance_lower` and `chance_upper` hold chance in a trial of that size alone,
-        `parameters_lower` and `parameters_upper` what the draws of a posterior add (nothing without draws), `lower` and
-        `upper` also the differences between trials.
+        `COLUMNS`; `simulated` is the median of the drawn trials, `inside` empty where there is no verdict, and `note`
+        then says why: it is not compared, hardly any virtual patient counts, or trials may find anything. It also says
+        where no two virtual patients differed. The interval has three parts, told apart by two narrower ones:
+        `chance_lower` and `chance_upper` hold chance in a trial of that size alone, `parameters_lower` and
+        `parameters_upper` what the draws of a posterior add (nothing without draws), `lower` and `upper` also the
+        differences between trials.
     """
     drawn = resample(patients, trial, rng)
     at_hand = readings(drawn.patients)
     lines = []
     for point in trial.published:
-        simulated, lower, upper, why, alike = math.nan, math.nan, math.nan, point.not_compared, ""
-        parts = (math.nan,) * 4
-        if not why:
-            reading = at_hand[point.endpoint]
+        found, told = _Foretold(), point.not_compared
+        if not told:
             condition = "" if point.stratum == "all" else trial.strata[point.stratum]
+            reading = at_hand[point.endpoint]
             reading = reading._replace(of=reading.of & chosen(drawn.patients, condition))
-            days, n = [(point.month or 0.0) * DAYS_PER_MONTH], int(reading.of.sum())
-            spread = between_trials.get(family_of(point.endpoint), 0.0)
-            values = drawn.read(reading, days, rng, spread)[0]
-            if n < FEWEST or np.isfinite(values).mean() < TELLING:
-                why = f"hardly any virtual trial of this size can tell: {n} virtual patients count"
-            else:
-                alike = f"no virtual patient differs from another: {n} count" if _alike(reading, days[0]) else ""
-                simulated, lower, upper = middle(values)
-                chance = middle(drawn.pooled().read(reading, days, rng)[0])[1:]
-                parameters = middle(drawn.read(reading, days, rng)[0])[1:] if drawn.draws else chance
-                parts = *chance, *parameters
-        inside: Any = pd.NA if why else bool(lower - 1e-9 <= exact(point) <= upper + 1e-9)
+            found, told = _foretold(point, reading, drawn, rng, between_trials.get(family_of(point.endpoint), 0.0))
+        (simulated, lower, upper), *parts = found[:3]
+        inside: Any = bool(lower - 1e-9 <= exact(point) <= upper + 1e-9) if found.verdict else pd.NA
         what = trial.name, point.stratum, point.endpoint, point.month
         published = point.estimate, *interval(point)
-        note = why or "; ".join(filter(None, (point.note, alike)))
-        lines.append((*what, *published, simulated, lower, upper, inside, point.n, point.source, note, *parts))
+        note = told if point.not_compared else "; ".join(filter(None, (point.note, told)))
+        shown = simulated, lower, upper, inside, point.n, point.source, note
+        lines.append((*what, *published, *shown, *(bound for part in parts for bound in part[1:])))
     table = pd.DataFrame(lines, columns=list(COLUMNS))
     return table.astype({"inside": "boolean", "month": float, "n": "Int64"})
+
+
+class _Foretold(NamedTuple):
+    """Median and interval of what trials would publish: of all parts, of chance alone, of chance and parameters."""
+
+    whole: Middle = NOTHING
+    chance: Middle = NOTHING
+    parameters: Middle = NOTHING
+    verdict: bool = False
+
+
+def _foretold(
+    point: Published, reading: Reading, drawn: Resamples, rng: np.random.Generator, spread: float
+) -> tuple[_Foretold, str]:
+    """What trials would publish of one figure, and what there is to say of it."""
+    days, n = [(point.month or 0.0) * DAYS_PER_MONTH], int(reading.of.sum())
+    values = drawn.read(reading, days, rng, spread)[0]
+    if n < FEWEST or np.isfinite(values).mean() < TELLING:
+        return _Foretold(), f"no verdict: hardly any virtual trial of this size can tell, {n} virtual patients count"
+    whole, chance = middle(values), middle(drawn.pooled().read(reading, days, rng)[0])
+    parameters = middle(drawn.read(reading, days, rng)[0]) if drawn.draws else chance
+    anything = reading.value is None and whole[1] <= 0 and whole[2] >= 1
+    told = "no verdict: a trial of this size may find anything from 0 to 1" if anything else ""
+    if _alike(reading, days[0]):
+        told = f"no virtual patient differs from another: {n} count"
+    return _Foretold(whole, chance, parameters, not anything), told
 
 
 def exact(point: Published) -> float:
@@ -268,11 +288,11 @@ def interval(point: Published) -> tuple[float | None, float | None]:
     return point.lower, point.upper
 
 
-def middle(values: Floats) -> tuple[float, float, float]:
+def middle(values: Floats) -> Middle:
     """Median and interval of what those trials gave that could tell (nan if none could)."""
     told = values[np.isfinite(values)]
     if not told.size:
-        return math.nan, math.nan, math.nan
+        return NOTHING
     median, lower, upper = np.percentile(told, [50, (100 - LEVEL) / 2, (100 + LEVEL) / 2])
     return float(median), float(lower), float(upper)
 

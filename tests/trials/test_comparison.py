@@ -13,6 +13,7 @@ import pytest
 from scipy import stats
 
 from escape_abm import compose, run_trial
+from escape_abm.figures.trials import forest
 from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.settings import DAYS_PER_MONTH
 from escape_abm.inputs.trial import FollowUp, Published, Trial
@@ -165,6 +166,7 @@ def test_a_stratum_in_which_nothing_varied_says_so(patients: pd.DataFrame, endpo
     assert 1 - line.simulated < 1 / n
     nobody = trial.model_copy(update={"strata": {"responders": "day_last < 0"}})
     (line,) = compare(patients, nobody, np.random.default_rng(1)).itertuples()
+    assert line.note.startswith("no verdict")
     assert "0 virtual patients count" in line.note
 
 
@@ -271,3 +273,22 @@ def test_the_counterfactual_experiment(tmp_path: Path) -> None:
     there = {p.name for p in (tmp_path / "run").iterdir()}
     assert {"prevented.csv", "tell_apart.csv", "small_trials.csv", "patients.parquet", "provenance.json"} <= there
     assert (tmp_path / "run" / "figures" / "prevented.png").stat().st_size > 1000
+
+
+def test_no_verdict_without_patients_or_over_everything(patients: pd.DataFrame) -> None:
+    """Two virtual patients, or an interval from 0 to 1, are neither inside nor outside."""
+    two = patients["burden_cells"].nlargest(3).iloc[-1]
+    strata = {"two": f"burden_cells > {two}", "some": "burden_cells > 0"}
+    points = (
+        _point("complete_remission", None, 0.5, stratum="two", n=2),
+        _point("relapse_antigen_negative", None, 0.4, n=2),
+        _point("complete_remission", None, 0.9, stratum="some", n=2),
+    )
+    trial = Trial(name="x", size=2, published=points, strata=strata)
+    table = compare(patients, trial, np.random.default_rng(1))
+    assert table["inside"].isna().tolist()[:2] == [True, True]
+    assert "2 virtual patients count" in table["note"][0]
+    assert table["note"][1] == "no verdict: a trial of this size may find anything from 0 to 1"
+    assert (table["lower"][1], table["upper"][1]) == (0, 1)
+    drawn, _ = forest(table.assign(inside=table["inside"].where(table.index < 2, True)), {"x": "X"})
+    assert sum(t.get_text().endswith("1 of 1 inside") for ax in drawn.axes for t in ax.texts) == 1
