@@ -85,9 +85,9 @@ def registered(settings: Settings, table: pd.DataFrame, day: str, code: Mapping[
         "day": day,
         "code": dict(code),
         "settings": settings.model_copy(update={"trial": trial}).model_dump(mode="json"),
-        "prediction": json.loads(table.to_json(orient="records", double_precision=6)),
+        "prediction": json.loads(table.to_json(orient="split", index=False, double_precision=4)),
     }
-    text = json.dumps(content, indent=1) + "\n"
+    text = json.dumps(content) + "\n"
     return f"{trial.name}_{day}_{_digest(text)}.json", text
 
 
@@ -113,7 +113,7 @@ def score(prediction: Path, results: Path) -> pd.DataFrame:
         raise InputError(f"{results}: is of the trial {trial.name}, the prediction of {told['trial']}")
     if not trial.published:
         raise InputError(f"{results}: published is empty; fill in what was published first")
-    foretold = pd.DataFrame(told["prediction"])
+    foretold = pd.DataFrame(told["prediction"]["data"], columns=told["prediction"]["columns"])
     lines: list[tuple[Any, ...]] = []
     for point in trial.published:
         its = foretold[(foretold["stratum"] == point.stratum) & (foretold["endpoint"] == point.endpoint)]
