@@ -16,7 +16,7 @@ import pandas as pd
 
 from docs.make_tables import CONF, chosen, table
 from escape_abm import load
-from escape_abm.inputs.trial import MEDIANS
+from escape_abm.inputs.trial import NOT_SHARES
 
 HERE = Path(__file__).parent
 TRIALS = sorted(p.stem for p in (CONF / "trial").glob("*.yaml") if p.stem != "none")
@@ -82,7 +82,7 @@ def shown(value: float, row: Any) -> str:
     """A share in %, a median as a number; nothing where there is none."""
     if not math.isfinite(value):
         return ""
-    if row.endpoint in MEDIANS:
+    if row.endpoint in NOT_SHARES:
         return f"{value:,.0f}" if 100 <= value < 1e6 else f"{value:.3g}"
     return f"{100 * value:.1f}" if row.n >= 100 else f"{100 * value:.0f}"
 

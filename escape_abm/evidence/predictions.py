@@ -21,7 +21,7 @@ from escape_abm.inputs.checks import InputError, check
 from escape_abm.inputs.settings import DAYS_PER_MONTH, Settings
 from escape_abm.inputs.trial import PHENOTYPES, RATES, SHARES, Trial
 from escape_abm.trials.comparison import FEWEST, TELLING, chosen, exact, family_of, interval, middle, resample
-from escape_abm.trials.estimates import readings
+from escape_abm.trials.readings import readings
 
 COLUMNS = ("stratum", "endpoint", "month", "simulated", "lower", "upper", "chance_lower", "chance_upper", "patients")
 SCORE = (

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import expit
 
-from escape_abm.inputs.trial import MEDIANS
+from escape_abm.inputs.trial import NOT_SHARES
 from escape_abm.trials.comparison import LEVEL, RESAMPLES, family_of
 from escape_abm.trials.survival import proportion
 
@@ -45,7 +45,7 @@ def scores(comparison: pd.DataFrame) -> pd.DataFrame:
         binomial interval of the published n; `rank` is Spearman's correlation. The constant and the model are compared
         on the figures that both predict: `paired_absolute_error` and `paired_interval_score` are the model's on those.
     """
-    of = comparison[comparison["inside"].notna() & ~comparison["endpoint"].isin(list(MEDIANS))].reset_index(drop=True)
+    of = comparison[comparison["inside"].notna() & ~comparison["endpoint"].isin(NOT_SHARES)].reset_index(drop=True)
     of = of.assign(inside=of["inside"].astype(bool)).join(constants(of))
     group = of["endpoint"].map(lambda endpoint: NAMES.get(endpoint, family_of(endpoint)))
     groups = [(str(name), its) for name, its in of.groupby(group, sort=False)]

@@ -22,9 +22,10 @@ from escape_abm.inputs.checks import InputError, suggest
 from escape_abm.inputs.row_table import parameter_rows
 from escape_abm.inputs.rows import replace
 from escape_abm.inputs.settings import DAYS_PER_MONTH, Settings
-from escape_abm.inputs.trial import MEDIANS, Published, Trial
+from escape_abm.inputs.trial import MEDIAN_TIMES, MEDIANS, Published, Trial
 from escape_abm.trials.comparison import KIND, as_followed, chosen, exact, family_of
-from escape_abm.trials.estimates import read, readings
+from escape_abm.trials.estimates import read
+from escape_abm.trials.readings import readings
 from escape_abm.trials.virtual_trial import as_table, run_patient
 
 Floats = NDArray[np.float64]
@@ -99,13 +100,25 @@ def targets_of(trials: Mapping[str, Settings], left_out: Sequence[str] = ()) -> 
     """Every figure of these trials that can be compared, except those of the endpoints left out."""
     out = []
     for name, settings in trials.items():
-        points = [p for p in settings.trial.published if not p.not_compared and p.endpoint not in left_out]
+        points = [
+            as_share(p)
+            for p in settings.trial.published
+            if not p.not_compared and p.endpoint not in left_out and p.reached
+        ]
         alike = Counter((p.stratum, _tells(p.endpoint)) for p in points)
         for point in points:
             tells = _tells(point.endpoint)
             weight = _weight(tells, alike[point.stratum, tells])
             out.append(Target(name, point, _patients(point, settings.trial), weight))
     return tuple(out)
+
+
+def as_share(point: Published) -> Published:
+    """A median time as what it says of its curve: one half at that month."""
+    if point.endpoint not in MEDIAN_TIMES:
+        return point
+    half = {"endpoint": MEDIAN_TIMES[point.endpoint], "month": point.estimate, "estimate": 0.5}
+    return point.model_copy(update=half | {"lower": None, "upper": None})
 
 
 def _tells(endpoint: str) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from escape_abm.patient import endpoints
-from escape_abm.trials.estimates import Reading, readings
+from escape_abm.trials.readings import Reading, readings
 
 FIRST_DAY = 1
 """The day of the infusion in `AVAL`."""

@@ -21,7 +21,8 @@ from escape_abm.exchange.guyot import patients_of
 from escape_abm.inputs.checks import InputError, suggest
 from escape_abm.inputs.settings import DAYS_PER_MONTH
 from escape_abm.inputs.trial import RATES
-from escape_abm.trials.estimates import Reading, read, read_each
+from escape_abm.trials.estimates import read, read_each
+from escape_abm.trials.readings import Reading
 from escape_abm.trials.survival import Estimate
 
 UNITS = {"days": 1.0, "weeks": 7.0, "months": DAYS_PER_MONTH, "years": 12 * DAYS_PER_MONTH}

@@ -32,7 +32,8 @@ from escape_abm.inputs.settings import DAYS_PER_MONTH
 from escape_abm.inputs.trial import Published
 from escape_abm.law.states import LINEAGE_SWITCH
 from escape_abm.patient.endpoints import RELAPSE_KINDS
-from escape_abm.trials.estimates import causes_of_failure, why_relapsed
+from escape_abm.trials.estimates import why_relapsed
+from escape_abm.trials.readings import causes_of_failure
 from escape_abm.trials.survival import cumulative_incidence, percent, proportion
 
 MRD_LIMIT = 1e-4  # of the marrow: where remission is drawn as MRD-positive

@@ -27,10 +27,11 @@ from escape_abm.figures.style import (
     whiskers,
 )
 from escape_abm.inputs.settings import DAYS_PER_MONTH
-from escape_abm.inputs.trial import MEDIANS, Trial
+from escape_abm.inputs.trial import NOT_SHARES, Trial
 from escape_abm.patient.endpoints import ANTIGEN_NEGATIVE, ANTIGEN_POSITIVE
 from escape_abm.trials.comparison import ENDPOINT_NAMES, row_name
-from escape_abm.trials.estimates import draws_of, measure, readings
+from escape_abm.trials.estimates import draws_of, measure
+from escape_abm.trials.readings import readings
 from escape_abm.trials.survival import percent
 
 PAGE_ROWS = 55
@@ -38,7 +39,7 @@ PAGE_ROWS = 55
 
 def forest(comparison: pd.DataFrame, labels: dict[str, str]) -> tuple[Figure, pd.DataFrame]:
     """Published shares of one or several trials (`labels`) beside their predictive intervals, a row for each."""
-    table = comparison[comparison["inside"].notna() & ~comparison["endpoint"].isin(list(MEDIANS))].copy()
+    table = comparison[comparison["inside"].notna() & ~comparison["endpoint"].isin(NOT_SHARES)].copy()
     blocks: list[list[tuple[str, Any]]] = []
     for trial, its in table.groupby("trial", sort=False):
         inside = int(its["inside"].sum())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
@@ -50,7 +51,14 @@ MEDIANS = {  # over patients, and the column of the patients table that each is 
     "median_car_t_fraction_day_90": "car_t_fraction_day_90",
     "median_car_t_fraction_day_360": "car_t_fraction_day_360",
 }
-COMPARED = (*RATES, *SHARES, *PHENOTYPES, *MEDIANS)
+MEDIAN_TIMES = {  # in months, and the curve that falls to one half then
+    "median_overall_survival_months": "overall_survival",
+    "median_event_free_survival_months": "event_free_survival",
+    "median_relapse_free_survival_months": "relapse_free_survival",
+    "median_remission_duration_months": "relapse_free_survival",
+}
+NOT_SHARES = (*MEDIANS, *MEDIAN_TIMES)
+COMPARED = (*RATES, *SHARES, *PHENOTYPES, *NOT_SHARES)
 """Endpoints of a published trial that a run estimates."""
 
 
@@ -64,6 +72,8 @@ class Published(Section):
     estimate: float
     lower: float | None = None
     upper: float | None = None
+    reached: bool = True
+    """False for a median time that was not reached within so many months."""
     events: int | None = Field(default=None, ge=0)
     n: int | None = Field(default=None, ge=1)
     source: str
@@ -82,7 +92,14 @@ class Published(Section):
                 f"endpoint={self.endpoint!r} is not one that a run estimates. {suggest(self.endpoint, COMPARED)} "
                 "Otherwise say in not_compared why it cannot be"
             )
-        if self.endpoint not in MEDIANS and not 0 <= self.estimate <= 1:
+        if self.endpoint in MEDIAN_TIMES and self.estimate <= 0:
+            raise ValueError(
+                f"{self.endpoint}: estimate={self.estimate:g} months: give a time above 0; if it was not reached, give "
+                "until when, and reached: false"
+            )
+        if not self.reached and self.endpoint not in MEDIAN_TIMES:
+            raise ValueError(f"{self.endpoint}: reached=false is for {', '.join(MEDIAN_TIMES)}; leave it out")
+        if self.endpoint not in NOT_SHARES and not 0 <= self.estimate <= 1:
             raise ValueError(f"{self.endpoint}: estimate={self.estimate:g} is not a fraction between 0 and 1")
         if self.endpoint in RATES and self.month is None:
             raise ValueError(f"{self.endpoint}: month is missing: it changes with time; give the month it was read at")
@@ -121,9 +138,21 @@ def _decimals(share: float) -> int:
 class FollowUp(Section):
     """For how long the patients of a trial were followed, in months: half of them for less than the median."""
 
-    shortest_months: float = Field(ge=0)
+    shortest_months: float = Field(default=0, ge=0)
     median_months: float = Field(gt=0)
-    longest_months: float = Field(gt=0)
+    longest_months: float = Field(default=math.nan, gt=0)
+    """If not given, as far above the median as the shortest lies below: patients came evenly over time."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _evenly(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "longest_months" in given or "median_months" not in given:
+            return given
+        try:
+            longest = 2 * float(given["median_months"]) - float(given.get("shortest_months", 0))
+        except (TypeError, ValueError):
+            return given  # the field says what is wrong
+        return given | {"longest_months": longest}
 
     @model_validator(mode="after")
     def _rising(self) -> Self:
@@ -148,11 +177,22 @@ class Trial(Section):
     """Which patients count, as a condition on the columns of the patients table; empty: all who were infused."""
     strata: dict[str, str] = {}
     """Name to condition on the columns of the patients table, for example `day_transplant.notna()`."""
+    source: str = ""
+    """Of every published result that names none of its own."""
     assumed: tuple[str, ...] = ()
     """What the documents do not say and was assumed, one sentence each."""
     published: tuple[Published, ...] = ()
     steps: dict[str, tuple[tuple[float, float], ...]] = {}
     """Whole published curves, to be drawn: by endpoint, months and the share from each of them on."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _same_source(cls, given: Any) -> Any:
+        points = given.get("published") if isinstance(given, dict) else None
+        if not isinstance(points, list | tuple) or not given.get("source"):
+            return given
+        its = {"source": given["source"]}
+        return given | {"published": [its | point if isinstance(point, dict) else point for point in points]}
 
     @model_validator(mode="after")
     def _steps_can_be_drawn(self) -> Self:

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from escape_abm import __version__
 from escape_abm.inputs.settings import Settings
-from escape_abm.inputs.trial import MEDIANS
+from escape_abm.inputs.trial import NOT_SHARES
 from escape_abm.trials.comparison import row_name
 from escape_abm.trials.estimates import AT_ASSESSMENT, estimate, months_of
 from escape_abm.trials.survival import Estimate, percent
@@ -88,7 +88,7 @@ def _cell(value: Estimate, shown: Callable[[float], str] = percent) -> str:
 
 def _shown(endpoint: str) -> Callable[[float], str]:
     """How values of an endpoint are written: shares in per cent, medians as they are."""
-    return (lambda x: f"{x:.3g}") if endpoint in MEDIANS else percent
+    return (lambda x: f"{x:.3g}") if endpoint in NOT_SHARES else percent
 
 
 def overview(result: TrialResult, settings: Settings) -> pd.DataFrame:

@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 
 from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.settings import DAYS_PER_MONTH
-from escape_abm.inputs.trial import FollowUp, Published, Trial
-from escape_abm.trials.estimates import Reading, readings, weighted
+from escape_abm.inputs.trial import MEDIAN_TIMES, FollowUp, Published, Trial
+from escape_abm.trials.readings import Reading, readings
 from escape_abm.trials.survival import proportion
+from escape_abm.trials.weighted import weighted, weighted_median_days
 
 Floats = NDArray[np.float64]
 
@@ -79,12 +80,17 @@ ENDPOINT_NAMES = {
     "relapse_lineage_switch": "lineage switch, of relapses",
     "car_t_lost_at_relapse": "CAR T lost, of relapses",
     "relapse_extramedullary": "extramedullary only, of relapses",
+    "median_overall_survival_months": "median OS, months",
+    "median_event_free_survival_months": "median EFS, months",
+    "median_relapse_free_survival_months": "median RFS, months",
+    "median_remission_duration_months": "median remission, months",
 }
 """What a reader calls the endpoints."""
 
 
 def family_of(endpoint: str) -> str:
     """The family of endpoints whose differences between trials are alike."""
+    endpoint = MEDIAN_TIMES.get(endpoint, endpoint)
     return next((family for family, its in FAMILIES.items() if endpoint in its), KIND)
 
 
@@ -100,19 +106,35 @@ class Resamples(NamedTuple):
         """Trials of all patients, whichever draw they have."""
         return self._replace(chance=np.ones_like(self.chance), draws=False)
 
-    def read(self, reading: Reading, days: Sequence[float], rng: np.random.Generator, spread: float = 0.0) -> Floats:
+    def read(
+        self,
+        reading: Reading,
+        days: Sequence[float],
+        rng: np.random.Generator,
+        spread: float = 0.0,
+        size: int | None = None,
+    ) -> Floats:
         """(D, B) what each trial would publish of an endpoint on each day; odds are those of the last of them.
 
-        `spread` is the standard deviation of the logarithm of the odds between trials.
+        `spread` is the standard deviation of the logarithm of the odds between trials. With `size`, so many of those
+        who count for the endpoint are drawn; without, a whole trial, of whose patients some count. The median of a
+        survival curve, in days, is asked for by no days: (1, B).
         """
         # Not NumPy's exponential, whose last digit differs between processors, and with it what is drawn.
         factor = np.array([[math.exp(spread * z)] for z in rng.standard_normal(RESAMPLES)])
         at_hand = self.chance
         if reading.days is None and reading.value is None:
             reading, at_hand = _with_half_patients(reading, at_hand)
-        had = reading.of & (reading.cause == 1) & (True if reading.days is None else reading.days <= max(days))
+        by = max(days, default=math.inf)
+        had = reading.of & (reading.cause == 1) & (True if reading.days is None else reading.days <= by)
         chance = at_hand if reading.value is not None else at_hand * np.where(had, factor, 1.0)
-        weights = rng.multinomial(self.size, chance / chance.sum(axis=1, keepdims=True)).astype(float)
+        if size is not None:
+            chance = chance * reading.of
+        total = chance.sum(axis=1, keepdims=True)
+        chance = np.divide(chance, total, out=np.full_like(chance, 1 / chance.shape[1]), where=total > 0)
+        weights = rng.multinomial(size or self.size, chance).astype(float) * (total > 0)
+        if not days:
+            return weighted_median_days(reading, weights)[None]
         found = np.array([weighted(reading, weights, day) for day in days])
         return np.asarray(found * factor[:, 0] if reading.value is not None else found)
 
@@ -235,11 +257,12 @@ def compare(
         found, told = _Foretold(), point.not_compared
         if not told:
             condition = "" if point.stratum == "all" else trial.strata[point.stratum]
-            reading = at_hand[point.endpoint]
+            reading = at_hand[MEDIAN_TIMES.get(point.endpoint, point.endpoint)]
             reading = reading._replace(of=reading.of & chosen(drawn.patients, condition))
             found, told = _foretold(point, reading, drawn, rng, between_trials.get(family_of(point.endpoint), 0.0))
         (simulated, lower, upper), *parts = found[:3]
-        inside: Any = bool(lower - 1e-9 <= exact(point) <= upper + 1e-9) if found.verdict else pd.NA
+        inside: Any = bool((lower - 1e-9 <= exact(point) or not point.reached) and exact(point) <= upper + 1e-9)
+        inside = inside if found.verdict else pd.NA
         what = trial.name, point.stratum, point.endpoint, point.month
         published = point.estimate, *interval(point)
         note = told if point.not_compared else "; ".join(filter(None, (point.note, told)))
@@ -262,15 +285,21 @@ def _foretold(
     point: Published, reading: Reading, drawn: Resamples, rng: np.random.Generator, spread: float
 ) -> tuple[_Foretold, str]:
     """What trials would publish of one figure, and what there is to say of it."""
-    days, n = [(point.month or 0.0) * DAYS_PER_MONTH], int(reading.of.sum())
-    values = drawn.read(reading, days, rng, spread)[0]
-    if n < FEWEST or np.isfinite(values).mean() < TELLING:
+    n, timed = int(reading.of.sum()), point.endpoint in MEDIAN_TIMES
+    days = [] if timed else [(point.month or 0.0) * DAYS_PER_MONTH]
+
+    def read(trials: Resamples, spread: float) -> Floats:
+        found = trials.read(reading, days, rng, spread, point.n)[0]
+        return np.asarray(found / DAYS_PER_MONTH if timed else found)
+
+    values = read(drawn, spread)
+    if n < FEWEST or (~np.isnan(values)).mean() < TELLING:
         return _Foretold(), f"no verdict: hardly any virtual trial of this size can tell, {n} virtual patients count"
-    whole, chance = middle(values), middle(drawn.pooled().read(reading, days, rng)[0])
-    parameters = middle(drawn.read(reading, days, rng)[0]) if drawn.draws else chance
-    anything = reading.value is None and whole[1] <= 0 and whole[2] >= 1
+    whole, chance = middle(values), middle(read(drawn.pooled(), 0.0))
+    parameters = middle(read(drawn, 0.0)) if drawn.draws else chance
+    anything = reading.value is None and not timed and whole[1] <= 0 and whole[2] >= 1
     told = "no verdict: a trial of this size may find anything from 0 to 1" if anything else ""
-    if _alike(reading, days[0]):
+    if not timed and _alike(reading, days[0]):
         told = f"no virtual patient differs from another: {n} count"
     return _Foretold(whole, chance, parameters, not anything), told
 
@@ -289,11 +318,15 @@ def interval(point: Published) -> tuple[float | None, float | None]:
 
 
 def middle(values: Floats) -> Middle:
-    """Median and interval of what those trials gave that could tell (nan if none could)."""
-    told = values[np.isfinite(values)]
+    """Median and interval of what those trials gave that could tell (nan if none could).
+
+    A time that is not reached counts as infinite.
+    """
+    told = values[~np.isnan(values)]
     if not told.size:
         return NOTHING
-    median, lower, upper = np.percentile(told, [50, (100 - LEVEL) / 2, (100 + LEVEL) / 2])
+    how: Any = "linear" if np.isfinite(told).all() else "closest_observation"
+    median, lower, upper = np.percentile(told, [50, (100 - LEVEL) / 2, (100 + LEVEL) / 2], method=how)
     return float(median), float(lower), float(upper)
 
 

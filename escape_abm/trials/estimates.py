@@ -1,23 +1,21 @@
 """From the rows of patients to the tables of a trial: the source of each endpoint, and its risk set.
 
-A reading says which patients count and, for each, the time under observation and the event that ended it. Summaries,
-contrasts and the comparison with published trials all use the same readings.
+All use the same readings (`readings`). What uses them with weights: `weighted`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from escape_abm.inputs.settings import DAYS_PER_MONTH
-from escape_abm.inputs.trial import MEDIANS
 from escape_abm.law.states import LINEAGE_SWITCH
 from escape_abm.patient.endpoints import RELAPSE_KINDS
+from escape_abm.trials.readings import Reading, has_value, readings
 from escape_abm.trials.survival import (
     Difference,
     Estimate,
@@ -34,6 +32,7 @@ from escape_abm.trials.survival import (
     proportion,
     survival_at_each,
 )
+from escape_abm.trials.weighted import weighted
 
 MONTHS = (1, 3, 6, 12, 18, *range(24, 241, 12))
 AT_ASSESSMENT = ("complete_remission", "mrd_negative", "mrd_negative_ngs")
@@ -42,95 +41,6 @@ AT_ASSESSMENT = ("complete_remission", "mrd_negative", "mrd_negative_ngs")
 def months_of(follow_up_months: float) -> tuple[float, ...]:
     """Months at which endpoints are read: the usual ones, as far as follow-up goes."""
     return tuple(m for m in MONTHS if m <= follow_up_months)
-
-
-def causes_of_failure(patients: pd.DataFrame) -> pd.DataFrame:
-    """Competing events of patients in CR: `duration_days` and `cause` (0 none, 1.. kinds of relapse, last: death)."""
-    cause = np.zeros(len(patients), dtype=int)
-    for i, kind in enumerate(RELAPSE_KINDS, start=1):
-        cause[_is(patients, "relapse_kind", kind)] = i
-    died = patients["day_death"].notna().to_numpy() & (cause == 0)
-    cause[died] = len(RELAPSE_KINDS) + 1
-    days = patients["day_relapse"].fillna(patients["day_last"]).to_numpy()
-    return pd.DataFrame({"duration_days": days, "cause": cause}, index=patients.index)
-
-
-def _is(patients: pd.DataFrame, column: str, value: str) -> NDArray[np.bool_]:
-    return (patients[column] == value).fillna(False).to_numpy(dtype=bool)
-
-
-class Reading(NamedTuple):
-    """What an endpoint is read from. P patients.
-
-    `days` is None for a share of patients. `cause`: 0 nothing (or censored), 1 the event, 2 an event that competes.
-    """
-
-    of: NDArray[np.bool_]  # (P,) who counts
-    cause: NDArray[np.int64]  # (P,)
-    days: NDArray[np.float64] | None = None  # (P,)
-    value: NDArray[np.float64] | None = None  # (P,) of which the median is read
-    survival: bool = False  # whether the share without the event is read, not that with it
-
-
-def readings(p: pd.DataFrame) -> dict[str, Reading]:
-    """Every endpoint of these patients, in the order of the tables.
-
-    Relapse, relapse-free survival, persistence and aplasia are of patients in CR, phenotypes of relapses of those who
-    relapsed, medians of those who have the value; the others of all patients.
-    """
-    n = len(p)
-    everyone, in_cr = np.ones(n, dtype=bool), p["complete_remission"].to_numpy(dtype=bool)
-    relapsed = in_cr & p["relapse"].to_numpy(dtype=bool)
-    last, watched = p["day_last"].to_numpy(), p["day_watched"].to_numpy()
-    out: dict[str, Reading] = {}
-
-    def share(name: str, of: NDArray[np.bool_], had: NDArray[np.bool_]) -> None:
-        out[name] = Reading(of, np.asarray(had).astype(np.int64))
-
-    for name in ("complete_remission", "mrd_negative", "mrd_negative_ngs", "crs_any_grade", "crs_grade_3_or_higher"):
-        share(name, everyone, p[name].to_numpy(dtype=bool))
-    died, event = p["day_death"].notna().to_numpy(), p["day_event"].notna().to_numpy()
-    event_days = p["day_event"].fillna(p["day_last"]).to_numpy()
-    out["overall_survival"] = Reading(everyone, died.astype(np.int64), last, survival=True)
-    out["event_free_survival"] = Reading(everyone, event.astype(np.int64), event_days, survival=True)
-    failing = causes_of_failure(p)
-    days, cause = failing["duration_days"].to_numpy(), failing["cause"].to_numpy()
-    out["relapse_free_survival"] = Reading(in_cr, (cause > 0).astype(np.int64), days, survival=True)
-    kinds = len(RELAPSE_KINDS)
-    any_relapse = np.where((cause > 0) & (cause <= kinds), 1, np.where(cause > 0, 2, 0))
-    out["cumulative_incidence_relapse"] = Reading(in_cr, any_relapse, days)
-    for i, kind in enumerate(RELAPSE_KINDS, start=1):
-        one = np.where(cause == i, 1, np.where(cause > 0, 2, 0))
-        out["cumulative_incidence_" + kind.replace("-", "_").replace(" ", "_")] = Reading(in_cr, one, days)
-    treatment = _is(p, "cause_of_death", "treatment")
-    nrm = np.where(treatment, 1, np.where(event & ~treatment, 2, 0))
-    out["non_relapse_mortality"] = Reading(everyone, nrm, event_days)
-    lost = p["day_car_t_lost"].notna().to_numpy() & (p["day_car_t_lost"] <= p["day_watched"]).to_numpy()
-    lost_days = np.where(lost, p["day_car_t_lost"], watched)
-    out["car_t_persistence"] = Reading(in_cr, lost.astype(np.int64), lost_days, survival=True)
-    back = p["day_b_cell_recovery"].notna().to_numpy()
-    back_days = np.where(back, p["day_b_cell_recovery"], watched)
-    out["b_cell_aplasia"] = Reading(in_cr, back.astype(np.int64), back_days, survival=True)
-    share("transplanted", everyone, p["day_transplant"].notna().to_numpy())
-    share("relapse", everyone, relapsed)
-    share("car_t_lost_at_relapse", relapsed, p["car_t_lost_at_relapse"].fillna(False).to_numpy(dtype=bool))
-    share("relapse_extramedullary", relapsed, _is(p, "relapse_site", "extramedullary"))
-    share("relapse_antigen_negative", relapsed, _is(p, "relapse_kind", "antigen-negative"))
-    share("relapse_lineage_switch", relapsed, _is(p, "relapse_kind", "lineage switch"))
-    shown = p["relapse_phenotype"].fillna("").astype(str)
-    for name, signs in (
-        ("relapse_cd19pos_cd22pos", "CD19[^-]*CD22[^-]*$"),  # dim counts as there
-        ("relapse_cd19neg_cd22pos", "CD19-CD22[^-]*$"),
-        ("relapse_cd19pos_cd22neg", "CD19[^-]*CD22-"),
-        ("relapse_cd19neg_cd22neg", "CD19-CD22-"),
-        ("relapse_cd19neg", "CD19-"),
-        ("relapse_cd19pos", "CD19(?!-)"),
-    ):
-        share(name, relapsed, shown.str.match(signs).to_numpy(dtype=bool))
-    for name, column in MEDIANS.items():
-        value = p[column].to_numpy(dtype=float)
-        out[name] = Reading(np.isfinite(value), np.zeros(n, dtype=np.int64), value=value)
-    return out
 
 
 def read(reading: Reading, day: float) -> Estimate:
@@ -150,42 +60,6 @@ def read_each(reading: Reading, at_days: Sequence[float]) -> list[Measured]:
     if reading.survival:
         return survival_at_each(days, cause == 1, at_days)
     return cumulative_incidence_at_each(days, cause, 1, at_days)
-
-
-def weighted(reading: Reading, weights: NDArray[np.float64], day: float) -> NDArray[np.float64]:
-    """(B,) the estimate of a reading in each trial; nan where the trial has nobody left to tell.
-
-    Shares, Kaplan-Meier and Aalen-Johansen estimates with whole-number weights: the same as of the repeated patients.
-    """
-    w, cause = weights[:, reading.of], reading.cause[reading.of]
-    total = w.sum(axis=1)
-    if reading.value is not None and w.size:
-        order = np.argsort(reading.value[reading.of], kind="stable")
-        before, half = np.cumsum(w[:, order], axis=1), total[:, None] / 2
-        middle = [np.minimum(under.sum(axis=1), len(order) - 1) for under in (before < half, before <= half)]
-        return np.where(total > 0, reading.value[reading.of][order][np.array(middle)].mean(axis=0), math.nan)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        if reading.days is None:
-            return np.asarray((w @ (cause == 1)) / total)
-        order = np.argsort(reading.days[reading.of], kind="stable")
-        days, cause, w = reading.days[reading.of][order], cause[order], w[:, order]
-        distinct, first = np.unique(days, return_index=True)
-        if not distinct.size:
-            return np.full(len(w), math.nan)
-        at_risk = total[:, None] - np.concatenate([np.zeros((len(w), 1)), np.cumsum(w, axis=1)], axis=1)[:, first]
-        had = {k: np.add.reduceat(w * (cause == k), first, axis=1) / at_risk for k in (1, 2)}
-        hazard = np.nan_to_num(had[1]), np.nan_to_num(had[2])
-        known = distinct <= day
-        left = np.cumprod(1 - hazard[0] - (0 if reading.survival else hazard[1]), axis=1)
-        if reading.survival:
-            out = left[:, known][:, -1] if known.any() else np.ones(len(w))
-        else:
-            before = np.concatenate([np.ones((len(w), 1)), left[:, :-1]], axis=1)
-            out = (before * hazard[0])[:, known].sum(axis=1)
-        # Nobody is left after the last patient; what comes then is known only if nobody is at risk of it any more.
-        last = np.where(w > 0, days, -1).max(axis=1, initial=-1)
-        over = np.isclose(left[:, known][:, -1], 0) if known.any() else np.zeros(len(w), dtype=bool)
-        return np.asarray(np.where((last >= day) | over, out, math.nan))
 
 
 def among_draws(reading: Reading, draw: NDArray[np.int64], day: float) -> Measured:
@@ -310,7 +184,7 @@ def tell_apart(patients: pd.DataFrame, reference: str) -> pd.DataFrame:
         `arm, reference_share, share, unpaired_each, paired`, for a power of 80 %, two-sided at 5 %.
     """
     by_arm = {str(arm): p.set_index("patient").sort_index() for arm, p in patients.groupby("arm", sort=False)}
-    had = {arm: _is(p, "relapse_kind", "antigen-negative") for arm, p in by_arm.items()}
+    had = {arm: has_value(p, "relapse_kind", "antigen-negative") for arm, p in by_arm.items()}
     first, lines = had.pop(reference), []
     for arm, other in had.items():
         only_first, only_other = float((first & ~other).mean()), float((other & ~first).mean())

@@ -16,7 +16,8 @@ from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.rows import replace
 from escape_abm.inputs.settings import make_settings
 from escape_abm.interface.composition import compose
-from escape_abm.trials.estimates import Reading, among_draws, contrast, read
+from escape_abm.trials.estimates import among_draws, contrast, read
+from escape_abm.trials.readings import Reading
 
 # ------------------------------------------------------------------------------------------- draws of a posterior
 

@@ -15,7 +15,8 @@ from escape_abm.evidence import predictions
 from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.settings import DAYS_PER_MONTH, Settings
 from escape_abm.interface.composition import compose
-from escape_abm.trials.estimates import read, readings
+from escape_abm.trials.estimates import read
+from escape_abm.trials.readings import readings
 from tests.trials.test_comparison import patients  # noqa: F401  (a fixture)
 
 FALSE_ALARM = 1e-4

@@ -17,9 +17,11 @@ from escape_abm.figures.trials import forest
 from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.settings import DAYS_PER_MONTH
 from escape_abm.inputs.trial import FollowUp, Published, Trial
-from escape_abm.trials.comparison import COLUMNS, as_followed, chosen, compare, interval, resample, weighted
-from escape_abm.trials.estimates import pairs_to_tell_apart, prevented, read, readings, small_trials, tell_apart
+from escape_abm.trials.comparison import COLUMNS, as_followed, chosen, compare, interval, resample
+from escape_abm.trials.estimates import pairs_to_tell_apart, prevented, read, small_trials, tell_apart
+from escape_abm.trials.readings import readings
 from escape_abm.trials.survival import chance_of_none, patients_to_see_one, patients_to_tell_apart, proportion
+from escape_abm.trials.weighted import weighted
 from tests.engines.law_scores import FALSE_ALARM
 
 ROOT = Path(__file__).parents[2]

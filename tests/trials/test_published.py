@@ -20,7 +20,8 @@ from escape_abm.interface.composition import compose, conf_dir
 from escape_abm.law.states import alphabet_of
 from escape_abm.patient.leukaemia import grow_leukaemia
 from escape_abm.trials.comparison import chosen, compare
-from escape_abm.trials.estimates import read, readings
+from escape_abm.trials.estimates import read
+from escape_abm.trials.readings import readings
 
 ROOT = Path(__file__).parents[2]
 TRIALS = sorted(p.stem for p in (Path(conf_dir()) / "trial").glob("*.yaml") if p.stem != "none")

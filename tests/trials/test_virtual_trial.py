@@ -28,7 +28,8 @@ from escape_abm.patient.course import simulate
 from escape_abm.patient.endpoints import MECHANISMS, RELAPSE_KINDS
 from escape_abm.runs import notebook
 from escape_abm.trials import checkpoints, virtual_trial
-from escape_abm.trials.estimates import AT_ASSESSMENT, causes_of_failure, contrast, months_of, summarise
+from escape_abm.trials.estimates import AT_ASSESSMENT, contrast, months_of, summarise
+from escape_abm.trials.readings import causes_of_failure
 from escape_abm.trials.survival import paired_difference
 from escape_abm.trials.virtual_trial import TrialResult, run_trial
 
