@@ -4,6 +4,8 @@ targets: published results and their likelihood
 emulator: a fast surrogate of the simulator
 posterior: posterior draws by Markov chain Monte Carlo
 calibration: waves of runs, the fit and its predictions
+scores: how good predictions of published results are, beside a constant
+predictions: predictions registered before a trial has results, and scored once
 sensitivity: which parameter drives which outcome
 theory: the counts engine against exact laws
 """

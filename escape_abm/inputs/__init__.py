@@ -8,6 +8,7 @@ cohort: patient covariates, and how each patient is drawn from a seed and a numb
 clinic: clinical definitions and thresholds
 trial: a published trial and its results
 settings: everything that a run depends on, as one checked object
+applicability: what the published evidence covers
 checks: validation of plain data, with errors that name the value, the rule and the way out
 row_table: every row in one table
 """

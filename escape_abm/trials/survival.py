@@ -11,7 +11,6 @@ exact binomial one on the patients who were not censored before that day, as if 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -19,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special  # not its statistics, which take a second to import
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -28,7 +27,7 @@ Curve = tuple[Floats, Floats, Floats, Floats, Floats]
 """Days, and on each of them the estimate, its bounds and its standard error."""
 
 LEVEL = 0.95
-Z = float(stats.norm.ppf((1 + LEVEL) / 2))
+Z = float(special.ndtri((1 + LEVEL) / 2))
 
 
 class Estimate(NamedTuple):
@@ -61,8 +60,10 @@ class Difference(NamedTuple):
 
 @lru_cache(maxsize=10_000)  # short runs ask for few, and often
 def _exact(events: int, n: int) -> tuple[float, float]:
-    interval = stats.binomtest(events, n).proportion_ci(LEVEL, method="exact")
-    return float(interval.low), float(interval.high)
+    tail = (1 - LEVEL) / 2
+    low = special.betaincinv(events, n - events + 1, tail) if events else 0.0
+    high = special.betaincinv(events + 1, n - events, 1 - tail) if events < n else 1.0
+    return float(low), float(high)
 
 
 def percent(share: float) -> str:
@@ -76,7 +77,7 @@ def median(values: Floats) -> Estimate:
     if n == 0:
         return Estimate(math.nan, math.nan, math.nan, 0)
     ordered = np.sort(values)
-    below = int(stats.binom.ppf((1 - LEVEL) / 2, n, 0.5))
+    below = int(np.searchsorted(special.bdtr(np.arange(n + 1), n, 0.5), (1 - LEVEL) / 2))
     lower, upper = (math.nan, math.nan) if below == 0 else (ordered[below - 1], ordered[n - below])
     return Estimate(float(np.median(values)), float(lower), float(upper), n)
 
@@ -122,20 +123,19 @@ def kaplan_meier(duration_days: ArrayLike, event: ArrayLike) -> pd.DataFrame:
 
 def _survival(days: Floats, had: Integers) -> Curve:
     """The curve of `kaplan_meier`, with Greenwood's standard error."""
-    curve = stats.ecdf(stats.CensoredData(uncensored=days[had == 1], right=days[had == 0])).sf
-    with warnings.catch_warnings():
-        # Undefined bounds are warned about; they are filled just below.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        interval = curve.confidence_interval(LEVEL, method="log-log")
-    day = np.concatenate([[0.0], curve.quantiles])
-    columns = (curve.probabilities, interval.low.probabilities, interval.high.probabilities)
-    estimate, lower, upper = (np.concatenate([[1.0], column]) for column in columns)
-    lower, upper = _fill_certain(estimate, lower, upper, _followed(days, had, day))
-    at_risk = days.size - np.searchsorted(np.sort(days), day[1:], side="left")
-    events = np.array([np.count_nonzero(had[days == d]) for d in day[1:]], dtype=np.float64)
+    day = np.unique(days)
+    events: Floats = np.array([np.count_nonzero(had[days == d]) for d in day], dtype=np.float64)
+    at_risk = days.size - np.searchsorted(np.sort(days), day, side="left")
+    estimate: Floats = np.cumprod(1 - events / at_risk, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):  # all who were left had the event: the estimate is certain
-        error = estimate[1:] * np.sqrt(np.cumsum(events / (at_risk * (at_risk - events))))
-    return day, estimate, lower, upper, np.concatenate([[0.0], error])
+        spread = np.sqrt(np.cumsum(events / (at_risk * (at_risk - events))))
+        width = Z * spread / np.log(estimate)  # of the log(-log) of the estimate
+        lower, upper = estimate ** np.exp(-width), estimate ** np.exp(width)
+        error = estimate * spread
+    first = ((0.0, day), (1.0, estimate), (1.0, lower), (1.0, upper), (0.0, error))
+    day, estimate, lower, upper, error = (np.concatenate([[start], column]) for start, column in first)
+    lower, upper = _fill_certain(estimate, lower, upper, _followed(days, had, day))
+    return day, estimate, lower, upper, error
 
 
 def survival_at(duration_days: ArrayLike, event: ArrayLike, day: float) -> Estimate:
@@ -246,7 +246,7 @@ def patients_to_tell_apart(one: float, other: float, power: float = 0.8) -> floa
     """
     if one == other:
         return math.inf
-    mean, z = (one + other) / 2, float(stats.norm.ppf(power))
+    mean, z = (one + other) / 2, float(special.ndtri(power))
     spread = Z * math.sqrt(2 * mean * (1 - mean)) + z * math.sqrt(one * (1 - one) + other * (1 - other))
     return math.ceil((spread / (one - other)) ** 2)
 
@@ -261,7 +261,7 @@ def pairs_to_tell_apart(only_one: float, only_other: float, power: float = 0.8) 
     difference, discordant = only_one - only_other, only_one + only_other
     if difference == 0:
         return math.inf
-    z = float(stats.norm.ppf(power))
+    z = float(special.ndtri(power))
     return math.ceil(((Z * math.sqrt(discordant) + z * math.sqrt(discordant - difference**2)) / difference) ** 2)
 
 

@@ -88,7 +88,7 @@ def test_trials_that_differ_are_inside_if_it_is_said(patients: pd.DataFrame, sd:
     real, share = Trial(name="x", size=n), read(readings(patients)["event_free_survival"], 12 * DAYS_PER_MONTH).estimate
     odds = share / (1 - share) * np.exp(0.6 * rng.standard_normal(120))
     found = rng.binomial(n, odds / (1 + odds)) / n
-    points = tuple(_point("event_free_survival", 12, v) for v in found)
+    points = tuple(_point("event_free_survival", 12, v, n=n) for v in found)
     table = compare(patients, real.model_copy(update={"published": points}), rng, {"survival": sd, "remission": 9.0})
     inside = int(table["inside"].sum())
     if sd:
@@ -279,8 +279,8 @@ def test_the_counterfactual_experiment(tmp_path: Path) -> None:
 
 def test_no_verdict_without_patients_or_over_everything(patients: pd.DataFrame) -> None:
     """Two virtual patients, or an interval from 0 to 1, are neither inside nor outside."""
-    two = patients["burden_cells"].nlargest(3).iloc[-1]
-    strata = {"two": f"burden_cells > {two}", "some": "burden_cells > 0"}
+    three = patients["burden_cells"].nsmallest(3).iloc[-1]
+    strata = {"two": f"burden_cells < {three}", "some": "burden_cells > 0"}
     points = (
         _point("complete_remission", None, 0.5, stratum="two", n=2),
         _point("relapse_antigen_negative", None, 0.4, n=2),

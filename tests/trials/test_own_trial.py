@@ -20,8 +20,8 @@ TEMPLATE = ROOT / "docs" / "own_trial" / "trial" / "my_trial.yaml"
 BROKEN = {
     "endpoint": ("endpoint: overall_survival", "endpoint: overal_survival", "Did you mean 'overall_survival'?"),
     "percent": ("estimate: 0.72", "estimate: 72", "not a fraction between 0 and 1"),
-    "source": ("n: 40, source: assumed}", "n: 40, source: smith2025}", "not a key of references.csv. Give a key"),
-    "misspelt source": ("n: 40, source: assumed}", "n: 40, source: maude2081}", "Did you mean 'maude2018'?"),
+    "source": ("events: 36, n: 40}", "events: 36, n: 40, source: smith2025}", "not a key of references.csv. Give a key"),
+    "misspelt source": ("  source: assumed ", "  source: maude2081 ", "Did you mean 'maude2018'?"),
     "events": ("events: 36, n: 40", "events: 42, n: 40", "events=42 with n=40"),
     "events without n": ("events: 36, n: 40", "events: 36", "events=36 with n=None"),
     "share": ("estimate: 0.9, events: 36", "estimate: 0.5, events: 36", "events=36 of n=40 are 0.9"),
@@ -58,7 +58,7 @@ BROKEN = {
     "steps in percent": ("[[0, 1], [2.1, 0.95]", "[[0, 100], [2.1, 95]", "divide percentages by 100"),
     "steps not in order": ("[[0, 1], [2.1, 0.95]", "[[2.1, 0.95], [0, 1]", "months must rise"),
     "steps of a share": ("    overall_survival: [[0", "    relapse: [[0", "not an endpoint that is read by months"),
-    "follow-up": ("shortest_months: 3", "shortest_months: 13", "they must rise"),
+    "follow-up": ("{median_months: 12}", "{median_months: 12, longest_months: 11}", "they must rise"),
 }
 
 
@@ -68,8 +68,8 @@ def test_the_template_runs(tmp_path: Path) -> None:
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "run" / "comparison.csv")
-    assert len(table) == 4
-    assert table["inside"].notna().sum() == 3
+    assert len(table) == 5
+    assert table["inside"].notna().sum() == 4
     assert tuple(table.loc[0, ["published_lower", "published_upper"]]) == pytest.approx(proportion(36, 40)[1:3])
     assert "(80 for 40). cohort.size=400 is enough" in done.stderr
     patients = pd.read_parquet(tmp_path / "run" / "patients.parquet")

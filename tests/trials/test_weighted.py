@@ -12,6 +12,7 @@ from scipy import stats
 from escape_abm.inputs.checks import InputError, check
 from escape_abm.inputs.trial import FollowUp, Published, Trial
 from escape_abm.trials.comparison import compare, resample
+from escape_abm.trials.estimates import months_of
 from escape_abm.trials.readings import Reading, readings
 from escape_abm.trials.weighted import weighted_median_days
 from tests.trials.test_comparison import patients  # noqa: F401  (a fixture)
@@ -107,3 +108,9 @@ def test_one_source_of_all_results() -> None:
         check(Trial, {"size": 20, "published": points})
     with pytest.raises(InputError, match="source"):
         check(Trial, {"size": 20, "source": "mispelt", "published": points})
+
+
+def test_months() -> None:
+    assert months_of(12) == (1, 3, 6, 12)
+    assert months_of(2) == (1,)
+    assert months_of(30) == (1, 3, 6, 12, 18, 24)
