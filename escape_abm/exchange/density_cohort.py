@@ -51,6 +51,9 @@ def notes(patients: pd.DataFrame, halves: Mapping[str, Mapping[str, float]], uns
     """What a reader must know, in sentences."""
     done = patients["compensation"].value_counts()
     out = [f"compensation: {said} ({n} of {len(patients)} rows)" for said, n in done.items()]
+    scales = patients[["gain", "log_decades"]].drop_duplicates()
+    each = [f"log of {d:g} decades" if d else f"linear, gain {g:g}" for g, d in scales.itertuples(index=False)]
+    out.append(f"scales undone: {'; '.join(each)}")
     if not unstained:
         out.append("no unstained cells: background is in the numbers, and low densities are too high")
     if len(patients["patient"].unique()) == 1:

@@ -54,7 +54,7 @@ def inside(tube: Tube, gates: Sequence[Gate]) -> NDArray[np.bool_]:
         if not new.any():
             raise InputError(
                 f"{tube.place}: gate {its.channel}={its.low:g}:{its.high:g} is empty: of {kept.sum()} events before it "
-                f"values are {values[kept].min():g} to {values[kept].max():g}, linear and compensated"
+                f"the values are {values[kept].min():g} to {values[kept].max():g}, linear and compensated"
             )
         kept = new
     return kept

@@ -14,14 +14,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+from numpy.typing import NDArray
 
 from escape_abm.figures.style import BLACK, BLUE, OTHER_COLOUR, OTHER_MARKERS, PRODUCT_STYLE, STYLE, YELLOW, canvas
 
 FULL, LOW, OUTSIDE = "#A9CCE3", YELLOW, "#EEEEEE"
 ROW_INCHES, MOST_INCHES = 0.42, 11.0
 PEAK = 0.82  # of a row
-DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1)), "-.")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1)), "-.")
 
 
 def densities(
@@ -46,9 +47,11 @@ def densities(
             its, those = table[table["antigen"] == antigen], patients[patients["antigen"] == antigen]
             _beads(ax, those)
             _lines(ax, list(halves.get(antigen, {}).items()))
+            first, half = next(iter(halves.get(antigen, {}).items()), ("", 0.0))
             for row, name in enumerate(names):
-                half = next(iter(halves.get(antigen, {}).values()), 0.0)
-                _row(ax, row, its[its["patient"] == name], those[those["patient"] == name].iloc[0], half)
+                about = those[those["patient"] == name].iloc[0]
+                _row(ax, row, its[its["patient"] == name], float(about["median_molecules"]), half)
+                _share(ax, row, about, first)
             _axes(ax, antigen.upper(), its, names)
         axes.flat[0].set_ylabel("Patient (height: share of blasts)")
         known = {name: (labels or {}).get(name, name) for its in halves.values() for name in its}
@@ -56,35 +59,32 @@ def densities(
     return figure, table
 
 
-def _edges(its: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _edges(its: pd.DataFrame) -> NDArray[np.float64]:
     """Edges of one patient's bins, with a place of two bins for what lies below the first, a bin apart."""
     upper = its["to_molecules"].to_numpy(dtype=float)
     step = upper[1] / upper[0]
     return np.array([upper[0] / step**3, upper[0] / step, *upper])
 
 
-def _row(ax: Axes, row: int, its: pd.DataFrame, about: pd.Series, half: float) -> None:
+def _row(ax: Axes, row: int, its: pd.DataFrame, median: float, half: float) -> None:
     """The histogram of a patient: its median, and what is below the half-density in another colour."""
     edges, share = _edges(its), its["share"].to_numpy(dtype=float)
-    share = share / share[1:].max() if share[1:].any() else share
-    heights = np.minimum(PEAK * np.insert(share, 1, 0.0), 1.0)
-    below = int(np.searchsorted(edges, half, side="right")) - 1 if half else 0
-    middle = heights.copy()
-    parts = [(edges[: below + 1], heights[:below], LOW)] if below > 0 else []
-    parts.append((edges[below:], middle[below:], FULL))
-    if 0 < below < len(heights):  # the bin that holds the half-density has both colours
-        parts[0] = np.append(parts[0][0], half), np.append(parts[0][1], heights[below]), LOW
-        parts[1] = np.append(half, edges[below + 1 :]), heights[below:], FULL
-    for places, tops, colour in parts:
+    heights = np.minimum(PEAK * np.insert(share, 1, 0.0) / max(share[1:].max(), 1e-9), 1.0)
+    cut = int(np.clip(np.searchsorted(edges, half), 1, len(heights)))  # the bin that holds it has both colours
+    low = np.append(edges[:cut], half), heights[:cut], LOW
+    full = np.append(half, edges[cut:]), heights[cut - 1 :], FULL
+    for places, tops, colour in (low, full) if half > edges[0] else ((edges, heights, FULL),):
         ax.stairs(row - tops, places, baseline=row, fill=True, color=colour, zorder=2)
     ax.stairs(row - heights, edges, baseline=row, color=BLACK, linewidth=0.5, zorder=3)
-    ax.plot([about["median_molecules"]] * 2, [row, row - PEAK], color=BLUE, linewidth=1.6, zorder=4)
-    if half:
-        low = next(v for k, v in about.items() if str(k).startswith("below_") and "beads" not in str(k) and pd.notna(v))
-        ax.annotate(
-            f"{low:.1%}" if low < 0.0995 else f"{low:.0%}", (0.015, row - 0.42), xycoords=("axes fraction", "data"),
-            fontsize=7, va="center",
-        )  # fmt: skip
+    ax.plot([median] * 2, [row, row - PEAK], color=BLUE, linewidth=1.6, zorder=4)
+
+
+def _share(ax: Axes, row: int, about: pd.Series, product: str) -> None:
+    """The share of blasts below the first half-density, in figures."""
+    if product:
+        low = float(about[f"below_{product}"])
+        text = f"{low:.1%}" if low < 0.0995 else f"{low:.0%}"
+        ax.annotate(text, (0.015, row - 0.42), xycoords=("axes fraction", "data"), fontsize=7, va="center")
 
 
 def _beads(ax: Axes, those: pd.DataFrame) -> None:
@@ -118,8 +118,8 @@ def _axes(ax: Axes, title: str, its: pd.DataFrame, names: list[str]) -> None:
     below = float(np.sqrt(edges[0] * edges[1]))
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(FixedLocator([below, *(10.0**decades)]))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"<{first:,.0f}" if x < first * 0.99 else f"{x:,.0f}"))
-    ax.xaxis.set_minor_locator(LogLocator(subs=tuple(range(2, 10)), numticks=12))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"<{first:,.0f}" if x < first / 1.01 else _short(x, first)))
+    ax.xaxis.set_minor_locator(FixedLocator(np.outer(10.0 ** decades[:-1], range(2, 10)).ravel().tolist()))
     ax.xaxis.set_minor_formatter(NullFormatter())
     room = (last / edges[0]) ** 0.14  # for the shares at the left
     ax.set_xlim(edges[0] / room, last)
@@ -127,7 +127,12 @@ def _axes(ax: Axes, title: str, its: pd.DataFrame, names: list[str]) -> None:
     ax.set_yticks(range(len(names)), names)
     ax.tick_params(axis="y", length=0)
     ax.set_xlabel("Molecules per blast")
-    ax.set_title(title, loc="left", pad=9)
+    ax.set_title(title, loc="left", pad=7)
+
+
+def _short(x: float, first: float) -> str:
+    """Whole decades; the first has no label, as that of what lies below it stands there."""
+    return "" if x < first * 1.01 else f"{x:,.0f}"
 
 
 def _legend(halves: Mapping[str, Mapping[str, float]], labels: Mapping[str, str]) -> list[Artist]:
@@ -139,11 +144,11 @@ def _legend(halves: Mapping[str, Mapping[str, float]], labels: Mapping[str, str]
                 Line2D(
                     [], [], color=BLACK, linestyle=DASHES[number % len(DASHES)], linewidth=1, marker=marker,
                     markerfacecolor=colour, markeredgewidth=0.5, markersize=6,
-                    label=f"{antigen.upper()} half-density of {labels[name]}: {half:,.0f}",
+                    label=f"{antigen.upper()} half-density of {labels[name]}: {half:,.0f} molecules",
                 )
             )  # fmt: skip
     if out:
-        out.append(Patch(color=LOW, label="below the first half-density (number: share of blasts)"))
+        out.append(Patch(color=LOW, label="below its first half-density (number: share of blasts)"))
     out.append(Line2D([], [], color=BLUE, linewidth=1.6, label="median"))
     out.append(Patch(color=OUTSIDE, label="outside the beads"))
     return out
