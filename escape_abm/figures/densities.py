@@ -53,7 +53,7 @@ def densities(
                 _row(ax, row, its[its["patient"] == name], float(about["median_molecules"]), half)
                 _share(ax, row, about, first)
             _axes(ax, antigen.upper(), its, names)
-        axes.flat[0].set_ylabel("Patient (height: share of blasts)")
+        axes.flat[0].set_ylabel("Patient")
         known = {name: (labels or {}).get(name, name) for its in halves.values() for name in its}
         figure.legend(handles=_legend(halves, known), loc="outside upper center", ncols=2, frameon=False)
     return figure, table
@@ -148,7 +148,8 @@ def _legend(halves: Mapping[str, Mapping[str, float]], labels: Mapping[str, str]
                 )
             )  # fmt: skip
     if out:
-        out.append(Patch(color=LOW, label="below its first half-density (number: share of blasts)"))
+        out.append(Patch(color=LOW, label="below the first half-density (number: share of blasts)"))
+    out.append(Patch(color=FULL, label="blasts of a patient (height: share)"))
     out.append(Line2D([], [], color=BLUE, linewidth=1.6, label="median"))
     out.append(Patch(color=OUTSIDE, label="outside the beads"))
     return out
