@@ -121,8 +121,9 @@ def histograms(
     """
     every = np.concatenate([v[v > 0] for v in molecules.values()])
     low = min([float(np.quantile(every, 0.02)), *(half for its in halves.values() for half in its.values())])
-    first, last = math.floor(math.log10(max(1.0, low / 2))), math.ceil(math.log10(every.max()))
-    edges = np.logspace(first, last, (last - first) * bins_per_decade + 1)
+    first = math.floor(math.log10(max(1.0, low / 2)))
+    bins = math.floor((math.log10(every.max()) - first) * bins_per_decade) + 1
+    edges = 10 ** (first + np.arange(bins + 1) / bins_per_decade)
     blocks = []
     for (patient, antigen), its in molecules.items():
         share = np.histogram(its, np.append(-np.inf, edges))[0] / its.size

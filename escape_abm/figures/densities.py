@@ -69,7 +69,7 @@ def _edges(its: pd.DataFrame) -> NDArray[np.float64]:
 def _row(ax: Axes, row: int, its: pd.DataFrame, median: float, half: float) -> None:
     """The histogram of a patient: its median, and what is below the half-density in another colour."""
     edges, share = _edges(its), its["share"].to_numpy(dtype=float)
-    heights = np.minimum(PEAK * np.insert(share, 1, 0.0) / max(share[1:].max(), 1e-9), 1.0)
+    heights = PEAK * np.insert(share, 1, 0.0) / share.max()
     cut = int(np.clip(np.searchsorted(edges, half), 1, len(heights)))  # the bin that holds it has both colours
     low = np.append(edges[:cut], half), heights[:cut], LOW
     full = np.append(half, edges[cut:]), heights[cut - 1 :], FULL
@@ -114,12 +114,12 @@ def _axes(ax: Axes, title: str, its: pd.DataFrame, names: list[str]) -> None:
     """A logarithmic axis of whole decades, with a place for what lies below it."""
     edges = _edges(its)
     first, last = edges[2], edges[-1]
-    decades = np.arange(round(np.log10(first)), round(np.log10(last)) + 1)
+    decades = np.arange(round(np.log10(first)), np.floor(np.log10(last)) + 1)
     below = float(np.sqrt(edges[0] * edges[1]))
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(FixedLocator([below, *(10.0**decades)]))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"<{first:,.0f}" if x < first / 1.01 else _short(x, first)))
-    ax.xaxis.set_minor_locator(FixedLocator(np.outer(10.0 ** decades[:-1], range(2, 10)).ravel().tolist()))
+    ax.xaxis.set_minor_locator(FixedLocator(np.outer(10.0**decades, range(2, 10)).ravel().tolist()))
     ax.xaxis.set_minor_formatter(NullFormatter())
     room = (last / edges[0]) ** 0.14  # for the shares at the left
     ax.set_xlim(edges[0] / room, last)

@@ -171,7 +171,7 @@ def _write(
     """The choice last, so that it is there only if all that explains it is."""
     histograms = density_cohort.histograms(measured.molecules, measured.halves)
     figure, numbers = draw(histograms, measured.patients, measured.halves, labels)
-    style.stamp(figure, f"Measured by flow cytometry, read with escape_abm {__version__}.")
+    style.stamp(figure, f"Files of flow cytometry, read with escape_abm {__version__}.")
     folder, choice = into / "densities", into / "biology" / f"{name}.yaml"
     with storage(into):
         folder.mkdir(parents=True, exist_ok=True)
