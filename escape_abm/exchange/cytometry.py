@@ -136,6 +136,7 @@ def _check_kind(place: Path, flow: Any) -> None:
     if mixed or str(text.get("mode", "L")).upper() != "L":
         what = f"$PnDATATYPE {', '.join(sorted(mixed))} beside $DATATYPE {kind}" if mixed else f"$MODE {text['mode']}"
         raise InputError(f"{place}: {what}: only lists of events of one type are read. Export it anew as FCS 3.1")
+    _check_supplement(place, flow)
     if not flow.event_count or not len(flow.events):
         raise InputError(f"{place}: has no events; gate it again, or leave it out")
     if kind != "I" and any(about["pne"][0] for about in flow.channels.values()):
@@ -143,6 +144,16 @@ def _check_kind(place: Path, flow: Any) -> None:
         raise InputError(
             f"{place}: {logged}: $PnE says log scale of numbers that are not integers, which the standard does not "
             "know: they may be linear already. Export it anew as FCS 3.1"
+        )
+
+
+def _check_supplement(place: Path, flow: Any) -> None:
+    """Refuse keywords outside the primary text, where flowio does not look."""
+    begin, end = (int(flow.text.get(key, "0").strip() or 0) for key in ("beginstext", "endstext"))
+    if 0 < begin < end and begin != flow.header["text_start"]:
+        raise InputError(
+            f"{place}: has supplemental text ($BEGINSTEXT {begin}), which is not read and may hold gain, names or the "
+            "spillover matrix. Export it anew as FCS 3.1 with all keywords in the primary text"
         )
 
 

@@ -125,6 +125,12 @@ TWO = [Detector("PE-A"), Detector("APC-A")]
         (TWO, (("PE-A", "APC-A"), np.eye(2)), {"SPILL": "1,PE-A,1"}, r"\$SPILLOVER and SPILL differ"),
         (TWO, None, {"$P2DATATYPE": "I"}, r"\$PnDATATYPE I beside \$DATATYPE F"),
         (TWO, None, {"$NEXTDATA": "5000"}, "one data set of events"),
+        (
+            TWO,
+            None,
+            {"$BEGINSTEXT": "700", "$ENDSTEXT": "760"},
+            r"supplemental text \(\$BEGINSTEXT 700\), which is not read",
+        ),
     ],
 )
 def test_what_would_be_read_wrongly_is_refused(
