@@ -87,9 +87,8 @@ def read(place: Path, compensate: bool = True) -> Tube:
     Raises:
         InputError: flowio is not installed, the file is no FCS file of single events, or its matrix cannot be solved.
     """
-    flow = _flow(place)
+    flow, stored, linear = _flow(place)
     channels = tuple(_channel(flow, number) for number in sorted(flow.channels))
-    stored, linear = flow.as_array(preprocess=False), flow.as_array()
     said, names, matrix = _matrix(place, flow.text) if compensate else ("none: as asked", (), np.eye(0))
     if names:
         columns = [_usable(place, _found(place, channels, name)).column for name in names]
@@ -104,8 +103,8 @@ def digest(place: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _flow(place: Path) -> Any:
-    """What flowio makes of a file; its warnings are about numbers that it cannot read."""
+def _flow(place: Path) -> tuple[Any, Floats, Floats]:
+    """What flowio makes of a file, and its numbers, stored and linear; it warns of what it cannot read."""
     try:
         import flowio
     except ImportError:
@@ -117,15 +116,17 @@ def _flow(place: Path) -> Any:
     if not head.startswith(b"FCS"):
         raise InputError(f"{place}: is no FCS file: it must begin with FCS, not {head!r}. Export it as FCS 3.1")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), place.open("rb") as file:
             warnings.simplefilter("error")
-            flow = flowio.FlowData(place)
+            flow = flowio.FlowData(file)
+            _check_kind(place, flow)
+            return flow, flow.as_array(preprocess=False), flow.as_array()
+    except InputError:
+        raise
     except Exception as error:  # noqa: BLE001  (it raises many kinds)
         raise InputError(
             f"{place}: cannot be read: {error}. Export it anew as FCS 3.1, one data set of events"
         ) from None
-    _check_kind(place, flow)
-    return flow
 
 
 def _check_kind(place: Path, flow: Any) -> None:

@@ -215,9 +215,9 @@ def _check_median(tube: Tube, channel: Channel, middle: float, top: float, dark:
             "not measured. Lower the voltage, or leave the file out"
         )
     if middle <= 0:
-        than = "unstained cells" if dark else "nothing"
+        than = "not more than unstained cells" if dark else "not above 0"
         raise InputError(
-            f"{tube.place}: {channel}: the median is {middle:.0f} molecules, not more than {than}: such blasts are "
+            f"{tube.place}: {channel}: the median is {middle:.0f} molecules, {than}: such blasts are "
             "antigen-negative. Leave the file out and count the patient in cohort.negative_patients_fraction"
         )
 
