@@ -87,7 +87,7 @@ def test_verbose_tells_what_differs_from_the_rows(
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # as before, when this is over
     command("compare_products", *SMALL, f"hydra.run.dir={finished}", "--verbose")
     told = " ".join(capsys.readouterr().out.split())
-    assert "biology.killing.kill_per_day 3.14; 2.9" in told
+    assert "biology.killing.kill_per_day 5.513; 2.9" in told
     assert "cohort.size" in told
 
 
