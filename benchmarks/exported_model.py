@@ -32,7 +32,8 @@ from escape_abm.interface.composition import compose
 
 PRODUCTS = ("cd19_fmc63", "tandem", "sequential", "coadministered")
 DAYS, BURDEN_CELLS = 365, 1e12
-WORDS = ["comparators=none", "trial=none", "regimen.transplant.fraction=1", "regimen.transplant.day=150"]
+WORDS = ["comparators=none", "trial=none", "regimen.transplant.fraction=1", "regimen.transplant.day=150",
+         "regimen.transplant.car_t_log10_kill=2"]
 
 
 def case(product: str) -> tuple[Settings, Patient, Network, Floats]:
@@ -42,7 +43,7 @@ def case(product: str) -> tuple[Settings, Patient, Network, Floats]:
     patient = replace(patient, burden_cells=BURDEN_CELLS, rejection_day=40.5)
     cells = before_infusion(settings, patient)
     plain = settings.regimen.model_copy(update={"bridging_log10_kill": 0.0})
-    course = solve(patient, settings.product, plain, settings.clinic, DAYS, cells)
+    course = solve(patient, settings.product, plain, settings.clinic, DAYS, cells, 1e-10, 1e-6)
     every = [course.cells, course.car_t.reshape(DAYS + 1, -1), course.b_cells[:, None]]
     return settings, patient, mean_field(settings, patient, settings.product, cells), np.hstack(every)
 
@@ -52,7 +53,7 @@ def roadrunner(file: Path, names: list[str]) -> Floats:
     import roadrunner as rr
 
     model = rr.RoadRunner(str(file))
-    model.integrator.relative_tolerance, model.integrator.absolute_tolerance = 1e-9, 1e-6
+    model.integrator.relative_tolerance, model.integrator.absolute_tolerance = 1e-12, 1e-8
     model.timeCourseSelections = names
     return np.asarray(model.simulate(0, DAYS, DAYS + 1))
 
@@ -62,7 +63,7 @@ def copasi(file: Path, names: list[str]) -> Floats:
     import basico
 
     model = basico.load_model(str(file))
-    options: dict[str, Any] = {"r_tol": 1e-9, "a_tol": 1e-6, "max_steps": 10_000_000, "use_sbml_id": True}
+    options: dict[str, Any] = {"r_tol": 1e-10, "a_tol": 1e-10, "max_steps": 10_000_000, "use_sbml_id": True}
     table = basico.run_time_course(duration=DAYS, intervals=DAYS, use_numbers=True, model=model, **options)
     return table[names].to_numpy()
 

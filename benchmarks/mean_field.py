@@ -178,6 +178,7 @@ def solve(
     follow_up_days: int,
     leukaemia: NDArray[Any],
     relative: float = REFERENCE,
+    absolute: float = SMALLEST_CELLS,
 ) -> MeanField:
     """The mean-field course of what `simulate` draws, to the end of follow-up.
 
@@ -185,7 +186,7 @@ def solve(
         patient, product, regimen, clinic: As in `simulate`; the clinic only says when `simulate` pauses to assess.
         follow_up_days: Length of follow-up from the first infusion.
         leukaemia: (S,) cells at entry, before bridging and lymphodepletion.
-        relative: Relative tolerance of LSODA.
+        relative, absolute: Tolerances of LSODA.
     """
     biology = patient.biology
     letters, classes = alphabet_of(biology), patient.car_classes(product)
@@ -217,7 +218,7 @@ def solve(
         if turn > day:
             whole = np.arange(math.floor(day) + 1, math.floor(turn) + 1)
             days = np.unique(np.concatenate([[day], whole, [turn]]))
-            path, used = integrate(rates, y, days, lymphodepleted, relative)
+            path, used = integrate(rates, y, days, lymphodepleted, relative, absolute)
             evaluations += used
             seen[whole] = path[np.searchsorted(days, whole)]
             y, day = path[-1].copy(), turn

@@ -255,6 +255,24 @@ def explore(function: Callable[[], Any], known: Mapping[str, bool] | None = None
     return either(asked, explore(function, known | {asked: True}), explore(function, known | {asked: False}))
 
 
+def holds(function: Callable[[], Any]) -> str:
+    """The condition on which a function returns what is true, of comparisons that all must hold."""
+    known: dict[str, bool] = {}
+    while True:
+        before = dict(_known)
+        _known.clear()
+        _known.update(known)
+        try:
+            function()
+        except Fork as fork:
+            known[str(fork)] = True
+            continue
+        finally:
+            _known.clear()
+            _known.update(before)
+        return " && ".join(known)
+
+
 def _call(name: str) -> Callable[[Any], Any]:
     def called(x: Any) -> Any:
         value = getattr(math, name)(_value(x))
@@ -275,8 +293,8 @@ def _one_of(a: Any, b: Any, sign: str) -> Any:
     answer = a >= b if sign == ">=" else a <= b
     if not isinstance(answer, Condition):
         return a if answer else b
-    chosen = either(answer.text, a, b)
-    return Term(chosen.text, max(_value(a), _value(b)) if sign == ">=" else min(_value(a), _value(b)), chosen.unit, False)
+    unit, (name, best) = _same_unit(a, b, sign), {">=": ("max", max), "<=": ("min", min)}[sign]
+    return Term(f"{name}({_text(a, SUM, unit)}, {_text(b, SUM, unit)})", best(_value(a), _value(b)), unit, fixed=False)
 
 
 class _Numpy(types.SimpleNamespace):

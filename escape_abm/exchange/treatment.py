@@ -16,6 +16,7 @@ from escape_abm.engines.engine import Counts, make_engine
 from escape_abm.exchange import terms
 from escape_abm.exchange.network import CELLS, DAYS, NEVER, NONE, PER_DAY, Builder, Event, Network
 from escape_abm.exchange.terms import Term
+from escape_abm.inputs.clinic import Clinic
 from escape_abm.inputs.cohort import COURSE, Patient
 from escape_abm.inputs.products import Component, Product
 from escape_abm.inputs.settings import Settings
@@ -23,8 +24,7 @@ from escape_abm.law.states import EFFECTOR, MEMORY
 from escape_abm.patient.course import bridge, infuse_cells
 from escape_abm.patient.leukaemia import grow_leukaemia
 
-IN_REMISSION, TRANSPLANTED = "in_remission > 0.5 dimensionless", "transplanted > 0.5 dimensionless"
-NOT_TRANSPLANTED = "transplanted < 0.5 dimensionless"
+TRANSPLANTED, NOT_TRANSPLANTED = "transplanted > 0.5 dimensionless", "transplanted < 0.5 dimensionless"
 
 
 def before_infusion(settings: Settings, patient: Patient) -> Counts:
@@ -92,13 +92,13 @@ class _Treated:
         marrow = b.rule("marrow_cells", "leukaemic cells in the marrow", sum(cells[~hidden]), CELLS)
         sanctuary = b.rule("sanctuary_cells", "leukaemic cells in sanctuaries", sum(cells[hidden]), CELLS)
         b.rule("car_t_cells", "CAR T cells", self.cells.car_t.sum(), CELLS)
-        clinic = b.clinic
-        b.rule("blast_fraction", "blasts in the marrow", terms.explore(lambda: clinic.blast_fraction(marrow)))  # type: ignore[arg-type]
-
-        def remission() -> float:
-            return 1.0 if clinic.in_remission(marrow, sanctuary) else 0.0  # type: ignore[arg-type]
-
-        b.rule("in_remission", "1 in remission, 0 otherwise", terms.explore(remission))
+        blasts = b.rule(
+            "blast_fraction", "blasts in the marrow", terms.traced(Clinic.blast_fraction)(b.clinic, marrow)
+        )
+        clinic = b.clinic.model_copy()
+        object.__setattr__(clinic, "blast_fraction", lambda _: blasts)
+        # Written into the events and no rule: with one, COPASI 4.48 stops on day 0 (docs/neighbours.md).
+        self.in_remission = terms.holds(lambda: clinic.in_remission(marrow, sanctuary))  # type: ignore[arg-type]
 
     # --------------------------------------------------------------------------------------------------- the days
 
@@ -141,7 +141,7 @@ class _Treated:
 
     def _condition(self, part: Component, day: float) -> str:
         """What must hold for a component to be begun, or infused, on a day."""
-        parts = [IN_REMISSION] * part.only_in_remission + [TRANSPLANTED] * part.donor
+        parts = [self.in_remission] * part.only_in_remission + [TRANSPLANTED] * part.donor
         if self.transplant and not part.donor and day > self.settings.regimen.transplant.day:
             parts.append(NOT_TRANSPLANTED)
         return " && ".join(parts)
@@ -178,7 +178,7 @@ class _Treated:
         self.names.append(f"infusion of {name}")
         b, condition = self.builder, self._condition(part, day)
         if part.only_in_remission and not same_day:
-            condition = condition.replace(IN_REMISSION, f"begun_{name} > 0.5 dimensionless")
+            condition = condition.replace(self.in_remission, f"begun_{name} > 0.5 dimensionless")
         c = b.biology.car_t
         dose = self._dose() * part.dose_fraction * fraction * c.engrafted_fraction
         car_t = np.array([[self.is_now(cell) for cell in line] for line in self.cells.car_t], dtype=object)
@@ -214,15 +214,15 @@ class _Treated:
         left = b.derived("conditioning_survival_t", "own CAR T and B cells left by conditioning",
                          10.0 ** -how.car_t_log10_kill)  # fmt: skip
         own = np.array([self._own(car.component) for car in b.classes])
-        self._thin(self.cells.leukaemia, survive, IN_REMISSION)
-        self._thin(self.cells.car_t[own].ravel(), left, IN_REMISSION)
-        self._thin([self.cells.b_cells], left, IN_REMISSION)
+        self._thin(self.cells.leukaemia, survive, self.in_remission)
+        self._thin(self.cells.car_t[own].ravel(), left, self.in_remission)
+        self._thin([self.cells.b_cells], left, self.in_remission)
         strength = math.exp(how.graft_kill_per_day_sigma.value * self.patient.graft_z)  # type: ignore[attr-defined]
         fold = b.plain("graft_fold", "how strong the graft is in this patient", strength, NONE)
-        self.set("graft", how.graft_kill_per_day * fold, self.rates.graft, IN_REMISSION)  # type: ignore[arg-type]
-        self.set("t_cell_recovery", how.t_cell_recovery_per_day, self.rates.t_cell_recovery, IN_REMISSION)  # type: ignore[arg-type]
-        self.set("day_lymphodepleted", Term("time", 0.0, DAYS, fixed=False), self.lymphodepleted, IN_REMISSION)
-        self.set("transplanted", 1.0, Term("transplanted", 0.0, NONE, fixed=False), IN_REMISSION)
+        self.set("graft", how.graft_kill_per_day * fold, self.rates.graft, self.in_remission)  # type: ignore[arg-type]
+        self.set("t_cell_recovery", how.t_cell_recovery_per_day, self.rates.t_cell_recovery, self.in_remission)  # type: ignore[arg-type]
+        self.set("day_lymphodepleted", Term("time", 0.0, DAYS, fixed=False), self.lymphodepleted, self.in_remission)
+        self.set("transplanted", 1.0, Term("transplanted", 0.0, NONE, fixed=False), self.in_remission)
 
 
 def re_id(day: float) -> str:
