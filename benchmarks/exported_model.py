@@ -32,8 +32,13 @@ from escape_abm.interface.composition import compose
 
 PRODUCTS = ("cd19_fmc63", "tandem", "sequential", "coadministered")
 DAYS, BURDEN_CELLS = 365, 1e12
-WORDS = ["comparators=none", "trial=none", "regimen.transplant.fraction=1", "regimen.transplant.day=150",
-         "regimen.transplant.car_t_log10_kill=2"]
+WORDS = [
+    "comparators=none",
+    "trial=none",
+    "regimen.transplant.fraction=1",
+    "regimen.transplant.day=150",
+    "regimen.transplant.car_t_log10_kill=2",
+]
 
 
 def case(product: str) -> tuple[Settings, Patient, Network, Floats]:
@@ -89,7 +94,8 @@ def main() -> None:
         names = [s.id for s in network.species]
         line = [product, f"{len(names)}, {len(network.reactions)}, {len(network.events)}"]
         with tempfile.TemporaryDirectory() as folder:
-            file = next(f for f in sbml.write(network, Path(folder)) if f.suffix == ".xml")
+            file = Path(folder, f"{network.id}.xml")
+            file.write_text(sbml.text(sbml.document(network)), encoding="utf-8")
             for run in tools.values():
                 began = time.perf_counter()
                 theirs = run(file, names)

@@ -229,7 +229,9 @@ def solve(
         for infusion_day, name, dose in infusions:
             if infusion_day == turn:
                 infused = np.zeros((len(classes), 3), dtype=np.int64)
-                infuse_cells(infused, classes, name, dose * biology.car_t.engrafted_fraction, biology.car_t.memory_fraction)
+                infuse_cells(
+                    infused, classes, name, dose * biology.car_t.engrafted_fraction, biology.car_t.memory_fraction
+                )
                 y[n:-1] += infused.ravel()
         if turn == patient.rejection_day:
             rates = rates._replace(rejection=np.where(own, biology.car_t.rejection_per_day, 0.0))

@@ -24,6 +24,7 @@ from escape_abm.inputs.products import CarClass, Product
 from escape_abm.inputs.row_table import ParameterRow, parameter_rows
 from escape_abm.inputs.settings import Settings
 from escape_abm.law import hazards, rates
+from escape_abm.law.rates import Rates
 from escape_abm.law.states import CAR_T_PHENOTYPES, EFFECTOR, EXHAUSTED, MEMORY, MYELOID, Alphabet, State, alphabet_of
 
 SectionT = TypeVar("SectionT", bound=rows.Section)
@@ -128,7 +129,7 @@ class Builder:
         """
         self.patient_values, self.settings, self.start = patient, settings, cells
         name = f"{product.name}_patient_{patient.index}"
-        self.network = Network(re.sub(r"\W", "_", name), f"{product.label}, patient {patient.index}", [])
+        self.network = Network(re.sub(r"\W|^(?=\d)", "_", name), f"{product.label}, patient {patient.index}", [])
         self.letters: Alphabet = alphabet_of(patient.biology)
         self.biology = self.named_rows(patient.biology, "biology", "")
         self.clinic = self.named_rows(settings.clinic, "clinic")
@@ -142,14 +143,14 @@ class Builder:
 
     def named_rows(self, section: SectionT, prefix: str, short: str | None = None) -> SectionT:
         """A section with a term in place of the value of each of its rows."""
-        named = {}
+        named: dict[str, Any] = {}
         for row in parameter_rows(section, prefix):
             path = row.path.removeprefix(f"{prefix}.")
             name = re.sub(r"\W", "_", row.path if short is None else path)
             unit = UNITS.get(row.unit, NONE)
             self.network.quantities.append(Quantity(name, row.path, float(row.value), unit, row=row))
             named[path] = Term(name, float(row.value), unit)
-        return rows.replace(section, named)  # type: ignore[arg-type]  (terms are what numbers are here)
+        return rows.replace(section, named)
 
     def plain(self, name: str, said: str, value: float, unit: Unit) -> Term:
         """A number of this patient's treatment that is no row."""
@@ -195,13 +196,14 @@ class Builder:
 
     # ------------------------------------------------------------------------------------------------------ the law
 
-    def rates(self) -> rates.Rates:
+    def named_rates(self) -> Rates:
         """The law's rates, made of the rows' names; what is computed from several of them has a name of its own."""
         hill = terms.traced(rates.hill)
         made = terms.traced(rates.make_rates, {"hill": hill, "parameter": terms.traced(rates.parameter)})
-        return self._shortened(made(self.biology, self.classes, infused=True))
+        found: Rates = self._shortened(made(self.biology, self.classes, infused=True))
+        return found
 
-    def _shortened(self, made: rates.Rates) -> rates.Rates:
+    def _shortened(self, made: Rates) -> Any:
         short: dict[str, Any] = {}
         known: dict[str, Any] = {}
         for name, value in made._asdict().items():
@@ -234,7 +236,7 @@ class Builder:
             last = state_name(self.letters.states[state], self.letters, state)
         return ", ".join(part for part in (name.replace("_", " "), first, last) if part)
 
-    def around(self, of: rates.Rates, day_lymphodepleted: Term) -> hazards.Surroundings:
+    def around(self, of: Rates, day_lymphodepleted: Term) -> hazards.Surroundings:
         """What cells are to one another, as rules."""
         days = Term("time", 0.0, DAYS, fixed=False) - day_lymphodepleted
         surroundings = terms.traced(hazards.surroundings)
@@ -244,14 +246,10 @@ class Builder:
                             for s, term in enumerate(getattr(found, name))], dtype=object)
             for name, said in (("hunters", "memory and effector cells"), ("activation", "activation"))
         }  # fmt: skip
-        return hazards.Surroundings(
-            self.rule("pressure", "kill hazard of a fully recognised marrow cell per CAR T cell", found.pressure),
-            self.rule("division", "births per day of a founder cell", found.division),
-            self.rule("lymphopenia", "1 right after lymphodepletion, 0 when T cells have recovered", found.lymphopenia),
-            **per_class,
-        )
+        whole: dict[str, Any] = {name: self.rule(name, said, getattr(found, name)) for name, said in WHOLE.items()}
+        return hazards.Surroundings(**whole, **per_class)
 
-    def react(self, of: rates.Rates, around: hazards.Surroundings) -> None:
+    def react(self, of: Rates, around: hazards.Surroundings) -> None:
         """Every way of being born, dying and changing, at the law's hazards."""
         law = {name: terms.traced(getattr(hazards, name)) for name in HAZARDS}
         for found in [*self._of_leukaemia(law, of, around), *self._of_car_t(law, of, around)]:
@@ -266,7 +264,7 @@ class Builder:
             self.network.reactions.append(reaction)
 
     def _of_leukaemia(
-        self, law: dict[str, Callable[..., Any]], of: rates.Rates, around: hazards.Surroundings
+        self, law: dict[str, Callable[..., Any]], of: Rates, around: hazards.Surroundings
     ) -> Iterator[Reaction]:
         letters, cells = self.letters, self.cells.leukaemia
         for i, cell in enumerate(cells):
@@ -279,7 +277,7 @@ class Builder:
                 yield Reaction(f"route_{r}", letters.route_names[r], (cell.text,), (to,), rate)
 
     def _of_car_t(
-        self, law: dict[str, Callable[..., Any]], of: rates.Rates, around: hazards.Surroundings
+        self, law: dict[str, Callable[..., Any]], of: Rates, around: hazards.Surroundings
     ) -> Iterator[Reaction]:
         for s, cells in enumerate(self.cells.car_t):
             memory, effector, exhausted = (cell.text for cell in cells)
@@ -298,6 +296,12 @@ class Builder:
                 yield Reaction(f"{said}_death_{n}", f"death of {said} cells", (cell.text,), (), lost[k] * cell)
 
 
+WHOLE = {
+    "pressure": "kill hazard of a fully recognised marrow cell per CAR T cell",
+    "division": "births per day of a founder cell",
+    "lymphopenia": "1 right after lymphodepletion, 0 when T cells have recovered",
+}
+"""Surroundings that are the same for all classes."""
 HAZARDS = (
     "birth_hazard", "death_hazard", "route_hazard", "kill_hazard_b", "activation_hazard", "effector_birth",
     "exhaustion_hazard", "car_t_death",

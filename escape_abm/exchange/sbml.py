@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from escape_abm import __version__
@@ -33,7 +32,7 @@ def document(network: Network) -> Any:
         InputError: python-libsbml is not installed.
         ValueError: libSBML cannot read a formula, or finds an error (a fault of this program).
     """
-    libsbml = _library("libsbml")
+    libsbml = _libsbml()
     doc = libsbml.SBMLDocument(3, 2)
     model = doc.createModel()
     model.setId(network.id)
@@ -67,20 +66,23 @@ def document(network: Network) -> Any:
 
 def text(doc: Any) -> str:
     """A document as XML."""
-    out: str = _library("libsbml").writeSBMLToString(doc)
+    out: str = _libsbml().writeSBMLToString(doc)
     return out
 
 
-def antimony(sbml: str) -> str:
+def antimony(xml: str) -> str:
     """SBML as Antimony text.
 
     Raises:
         InputError: antimony is not installed.
         ValueError: it cannot read the SBML.
     """
-    library = _library("antimony")
+    try:
+        import antimony as library
+    except ModuleNotFoundError:
+        raise InputError(f"Antimony {EXTRA}") from None
     library.clearPreviousLoads()
-    if library.loadSBMLString(sbml) < 0:
+    if library.loadSBMLString(xml) < 0:
         raise ValueError(library.getLastError())
     out: str = library.getAntimonyString(library.getMainModuleName())
     return out
@@ -88,11 +90,11 @@ def antimony(sbml: str) -> str:
 
 def faults(doc: Any) -> list[tuple[str, str]]:
     """What libSBML's consistency checks find: error or warning, and which rule with how many cases and the first."""
-    libsbml = _library("libsbml")
+    libsbml = _libsbml()
     doc.checkConsistency()
     found = [doc.getError(i) for i in range(doc.getNumErrors())]
     count = Counter(error.getErrorId() for error in found)
-    out = {}
+    out: dict[int, tuple[str, str]] = {}
     for error in found:
         severity = "error" if error.getSeverity() >= libsbml.LIBSBML_SEV_ERROR else "warning"
         said = " ".join(error.getMessage().split())
@@ -100,25 +102,12 @@ def faults(doc: Any) -> list[tuple[str, str]]:
     return list(out.values())
 
 
-def write(network: Network, into: Path) -> list[Path]:
-    """Write NAME.xml and NAME.ant; the files.
-
-    Raises:
-        InputError: python-libsbml or antimony is not installed; nothing is written.
-    """
-    sbml = text(document(network))
-    made = {f"{network.id}.xml": sbml, f"{network.id}.ant": antimony(sbml)}
-    into.mkdir(parents=True, exist_ok=True)
-    for name, content in made.items():
-        (into / name).write_text(content, encoding="utf-8")
-    return [into / name for name in made]
-
-
-def _library(name: str) -> Any:
+def _libsbml() -> Any:
     try:
-        return __import__(name)
+        import libsbml
     except ModuleNotFoundError:
-        raise InputError(f"export-model {EXTRA}") from None
+        raise InputError(f"SBML {EXTRA}") from None
+    return libsbml
 
 
 # --------------------------------------------------------------------------------------------------------- elements

@@ -39,7 +39,7 @@ def number(value: float, unit: Unit = NONE) -> str:
     return f"{float(value)!r} {unit_id(unit)}"
 
 
-class Fork(Exception):  # noqa: N818  (no error: the question that `explore` answers both ways)
+class Fork(Exception):
     """A comparison whose answer changes during a run."""
 
 
@@ -339,7 +339,7 @@ def traced(function: Any, others: Mapping[str, Any] | None = None) -> Callable[.
     plain = getattr(function, "py_func", function)
     names: dict[str, Any] = dict(plain.__globals__)
 
-    def own(f: Any) -> Any:
+    def own(f: Any) -> Callable[..., Any]:
         return types.FunctionType(f.__code__, names, f.__name__, f.__defaults__, f.__closure__)
 
     for name, found in plain.__globals__.items():
@@ -347,7 +347,9 @@ def traced(function: Any, others: Mapping[str, Any] | None = None) -> Callable[.
         if code is not None and code.__globals__ is plain.__globals__:
             names[name] = own(code)
     shims = types.SimpleNamespace(exp=_call("exp"), log=_call("log"), pow=power, inf=math.inf)
-    names |= {"math": shims, "np": _Numpy(), "max": _largest, "min": _smallest, "float": lambda x: x} | dict(others or {})
+    names |= {"math": shims, "np": _Numpy(), "max": _largest, "min": _smallest, "float": lambda x: x} | dict(
+        others or {}
+    )
     return own(plain)
 
 

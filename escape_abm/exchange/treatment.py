@@ -14,8 +14,8 @@ import numpy as np
 from escape_abm.engines.chance import luck_of
 from escape_abm.engines.engine import Counts, make_engine
 from escape_abm.exchange import terms
-from escape_abm.exchange.network import CELLS, DAYS, NEVER, NONE, PER_DAY, Builder, Event, Network
-from escape_abm.exchange.terms import Term
+from escape_abm.exchange.network import CELLS, DAYS, NEVER, PER_DAY, Builder, Event, Network
+from escape_abm.exchange.terms import NONE, Term
 from escape_abm.inputs.clinic import Clinic
 from escape_abm.inputs.cohort import COURSE, Patient
 from escape_abm.inputs.products import Component, Product
@@ -34,7 +34,9 @@ def before_infusion(settings: Settings, patient: Patient) -> Counts:
         InputError: the burden cannot be reached.
     """
     cells, luck = grow_leukaemia(patient, settings.engine), luck_of(patient.stream(COURSE))
-    return bridge(cells, patient, settings.regimen, luck, make_engine(settings.engine, patient, (), luck), settings.engine)
+    return bridge(
+        cells, patient, settings.regimen, luck, make_engine(settings.engine, patient, (), luck), settings.engine
+    )
 
 
 def mean_field(settings: Settings, patient: Patient, product: Product, cells: Counts | None = None) -> Network:
@@ -65,7 +67,7 @@ class _Treated:
         how = self.settings.regimen.transplant
         self.transplant = how.fraction > self.patient.transplant_luck and how.day <= self.settings.follow_up_days
         self.lymphodepleted = b.changing("day_lymphodepleted", "day of the last lymphodepletion", NEVER, DAYS)
-        of = b.rates()
+        of: Any = b.named_rates()
         if math.isfinite(self.patient.rejection_day):
             said = "hazard by which the patient rejects"
             rejection = [b.changing(f"rejection_{s + 1}", f"{said} {c.label}", 0.0, PER_DAY) if self._own(c.component)
@@ -92,9 +94,7 @@ class _Treated:
         marrow = b.rule("marrow_cells", "leukaemic cells in the marrow", sum(cells[~hidden]), CELLS)
         sanctuary = b.rule("sanctuary_cells", "leukaemic cells in sanctuaries", sum(cells[hidden]), CELLS)
         b.rule("car_t_cells", "CAR T cells", self.cells.car_t.sum(), CELLS)
-        blasts = b.rule(
-            "blast_fraction", "blasts in the marrow", terms.traced(Clinic.blast_fraction)(b.clinic, marrow)
-        )
+        blasts = b.rule("blast_fraction", "blasts in the marrow", terms.traced(Clinic.blast_fraction)(b.clinic, marrow))
         clinic = b.clinic.model_copy()
         object.__setattr__(clinic, "blast_fraction", lambda _: blasts)
         # Written into the events and no rule: with one, COPASI 4.48 stops on day 0 (docs/neighbours.md).

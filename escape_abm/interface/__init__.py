@@ -10,6 +10,7 @@ request: a command line as jobs
 launch: the entry point of every script of experiments/
 catalogue: figures of the documentation by name
 painters: the functions that draw them
+models: the model for other programs
 neighbours: tables for other programs and from them
 dashboard: the marrow in a browser
 dashboard_choices: its sliders and choices

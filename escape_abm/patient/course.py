@@ -113,9 +113,7 @@ def infuse_cells(car_t: Counts, classes: tuple[CarClass, ...], component: str, d
             car_t[s, EFFECTOR] += infused - resting
 
 
-def bridge(
-    cells: Counts, patient: Patient, regimen: Regimen, luck: Luck, advance: Advance, engine: Engine
-) -> Counts:
+def bridge(cells: Counts, patient: Patient, regimen: Regimen, luck: Luck, advance: Advance, engine: Engine) -> Counts:
     """(S,) leukaemic cells on day 0, of those at entry: thinned by bridging therapy, then grown till then."""
     if regimen.bridging_log10_kill > 0:
         cells = thin(luck, cells, regimen.bridging_log10_kill)
