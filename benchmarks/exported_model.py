@@ -1,11 +1,11 @@
-"""Do other programs get from an exported model what the mean-field equations say? And do they run it with chance?
+"""Do other programs get from an exported model what the mean-field equations say?
 
-    python benchmarks/exported_model.py [--stochastic] [PRODUCT ...]
+    python benchmarks/exported_model.py [PRODUCT ...]
 
-Needs `pip install libroadrunner copasi-basico` beside the project, and `gillespy2` for `--stochastic`. Each product is
-exported for a patient with 1e12 cells, rejection on day 40.5 and a transplant on day 150, and run for a year by
-libRoadRunner and COPASI. Printed is the largest relative difference from `mean_field.solve` in any kind of cell of which
-there is at least one, on any whole day but those of events.
+Needs `pip install libroadrunner copasi-basico` beside the project. Each product is exported for a patient with 1e12
+cells, rejection on day 40.5 and a transplant on day 150, and run for a year by libRoadRunner and COPASI. Printed is the
+largest relative difference from `mean_field.solve` in any kind of cell of which there is at least one, on any whole day
+but those of events.
 """
 
 from __future__ import annotations

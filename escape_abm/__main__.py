@@ -10,7 +10,7 @@ python -m escape_abm score PREDICTION TRIAL    a registered prediction beside th
 For and from other programs (--help after the verb tells more):
 
 python -m escape_abm export RUN --into FOLDER  a finished run as ADSL and ADTTE (SAS transport, Dataset-JSON, CSV)
-python -m escape_abm export-model KEY=VALUE ... --into FOLDER  the model of one patient as SBML, Antimony, COMBINE archive
+python -m escape_abm export-model KEY=VALUE ... --into FOLDER  one patient's model as SBML and Antimony
 python -m escape_abm published FILE ...        results for an own trial, from ADTTE or a digitised Kaplan-Meier curve
 """
 

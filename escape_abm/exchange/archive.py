@@ -40,8 +40,8 @@ LONG_PAST = (1980, 1, 1, 0, 0, 0)  # so that the same model is the same archive
 def targets(trials: Mapping[str, Settings]) -> pd.DataFrame:
     """The published figures that a calibration on these trials is judged by, with the columns `TARGETS`.
 
-    `k` of `n` patients, whole where the paper gives a number of events, else the published share of `n`; empty for medians,
-    of which `estimate` and its interval are given. `weight` is that in the likelihood.
+    `k` of `n` patients, whole where the paper gives a number of events, else the published share of `n`; empty for
+    medians, of which `estimate` and its interval are given. `weight` is that in the likelihood.
     """
     said, lines = definitions(), []
     for target in targets_of(trials, ("transplanted",)):

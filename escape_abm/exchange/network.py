@@ -1,8 +1,8 @@
 """The mean field of one patient under one product as a reaction network: what SBML holds, as data.
 
-Rates are the law's own functions run on names (`terms`): recognition and its like become parameters that are computed from
-the rows, what cells are to one another becomes rules, and every hazard times the cells that it acts on is the rate of one
-reaction. Treatment is in `treatment`.
+Rates are the law's own functions run on names (`terms`): recognition and its like become parameters that are computed
+from the rows, what cells are to one another becomes rules, and every hazard times the cells that it acts on is the rate
+of one reaction. Treatment is in `treatment`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Reaction(NamedTuple):
     name: str
     used: tuple[str, ...]
     made: tuple[str, ...]
-    rate: Term
+    rate: Any
 
 
 class Event(NamedTuple):
@@ -94,7 +94,7 @@ class Network:
     events: list[Event] = field(default_factory=list)
 
     def used(self) -> list[Quantity]:
-        """The quantities that a rate, a rule, an event or a start refers to, or that nothing does but are of interest."""
+        """The quantities that a rate, a rule, an event or a start refers to, and all rules."""
         by_id = {q.id: q for q in self.quantities}
         queue = [r.rate.text for r in self.reactions] + [t for e in self.events for t in [*e.sets, *e.sets.values()]]
         queue += [s.amount.text for s in self.species if isinstance(s.amount, Term)]
@@ -241,7 +241,7 @@ class Builder:
         days = Term("time", 0.0, DAYS, fixed=False) - day_lymphodepleted
         surroundings = terms.traced(hazards.surroundings)
         found = terms.explore(lambda: surroundings(of, *self.cells, days))
-        per_class = {
+        per_class: dict[str, Any] = {
             name: np.array([self.rule(f"{name}_{s + 1}", f"{said}, {self.classes[s].label}", term)
                             for s, term in enumerate(getattr(found, name))], dtype=object)
             for name, said in (("hunters", "memory and effector cells"), ("activation", "activation"))

@@ -1,7 +1,7 @@
 """A reaction network as SBML Level 3 Version 2, and as Antimony text.
 
-Numbers of cells are amounts in `item`; without that unit some programs take them for moles. Time is in days. What the law
-calls a maximum or a minimum is written as `piecewise`, which more programs know.
+Numbers of cells are amounts in `item`; without that unit some programs take them for moles. Time is in days. Molecules
+per cell have no unit, as both are counted.
 """
 
 from __future__ import annotations

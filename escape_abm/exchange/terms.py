@@ -1,8 +1,8 @@
 """Formulae out of functions: the law's own code, run on names in place of numbers, says what it computes.
 
-A `Term` is a formula with its unit and its value at the start. Functions that are called through `traced` add, multiply and
-compare terms as they would numbers. Where they ask which of two is larger and the answer may change during a run, both
-answers are followed and the formula has both (`explore`). So no formula of the law is written a second time.
+A `Term` is a formula with its unit and its value at the start. Functions that are called through `traced` add, multiply
+and compare terms as they would numbers. Where they ask which of two is larger and the answer may change during a run,
+both answers are followed and the formula has both (`explore`). So no formula of the law is written a second time.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ def _compare(a: Any, b: Any, sign: str) -> Any:
     return Condition(f"{_text(a, SUM, unit)} {sign} {_text(b, SUM, unit)}")
 
 
-# ------------------------------------------------------------------------------------------------ functions, run on terms
+# ---------------------------------------------------------------------------------------------- functions, run on terms
 
 
 def either(condition: str, yes: Any, no: Any) -> Any:

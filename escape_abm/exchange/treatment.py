@@ -219,8 +219,8 @@ class _Treated:
         self._thin([self.cells.b_cells], left, self.in_remission)
         strength = math.exp(how.graft_kill_per_day_sigma.value * self.patient.graft_z)  # type: ignore[attr-defined]
         fold = b.plain("graft_fold", "how strong the graft is in this patient", strength, NONE)
-        self.set("graft", how.graft_kill_per_day * fold, self.rates.graft, self.in_remission)  # type: ignore[arg-type]
-        self.set("t_cell_recovery", how.t_cell_recovery_per_day, self.rates.t_cell_recovery, self.in_remission)  # type: ignore[arg-type]
+        self.set("graft", how.graft_kill_per_day * fold, self.rates.graft, self.in_remission)
+        self.set("t_cell_recovery", how.t_cell_recovery_per_day, self.rates.t_cell_recovery, self.in_remission)
         self.set("day_lymphodepleted", Term("time", 0.0, DAYS, fixed=False), self.lymphodepleted, self.in_remission)
         self.set("transplanted", 1.0, Term("transplanted", 0.0, NONE, fixed=False), self.in_remission)
 
@@ -236,8 +236,8 @@ def _notes(settings: Settings, patient: Patient, transplant: bool) -> list[str]:
         "Mean-field equations of one virtual patient: expected numbers of cells in the limit of large numbers. "
         "A fraction of a cell grows like a whole one, so this model does not say who relapses.",
         "Time is in days from the first infusion. Cells at the start are those just before lymphodepletion, as the "
-        f"simulator draws them for patient {patient.index} of seed {patient.seed}; growth from one cell, an earlier CAR "
-        "and bridging lie before.",
+        f"simulator draws them for patient {patient.index} of seed {patient.seed}; growth from one cell, an earlier "
+        "CAR and bridging lie before.",
         "Not in this model: the end of a run at relapse or without remission, death, cytokine release, what a read-out "
         "misses, and differences between patients.",
     ]

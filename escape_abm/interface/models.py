@@ -22,8 +22,8 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m escape_abm export-model",
         usage="%(prog)s [KEY=VALUE ...] [--config-dir FOLDER] [--patient NUMBER] --into FOLDER",
-        description="Write the mean field of one patient under the product of a configuration as SBML and Antimony, with "
-        "the published figures that parameters were judged by, and as a COMBINE archive.",
+        description="Write the mean field of one patient under the product of a configuration as SBML and Antimony, "
+        "with the published figures that parameters were judged by, and as a COMBINE archive.",
         epilog="KEY=VALUE as for a run, for example product=tandem biology=fitted cohort.burden_median_cells=1e12",
         allow_abbrev=False,
     )
