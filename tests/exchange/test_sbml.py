@@ -63,10 +63,10 @@ def expected_change(settings: Settings, patient: Patient, y: Any, days: float, r
     return out
 
 
-@pytest.mark.parametrize("product", ["tandem", "sequential"])
-def test_the_maths_is_the_laws(product: str) -> None:
+@pytest.mark.parametrize("words", [("tandem",), ("sequential", *FEW)])
+def test_the_maths_is_the_laws(words: tuple[str, ...]) -> None:
     """At random states, without CAR T cells and with, before and after rejection: within 1e-12 of the largest terms."""
-    settings, patient, net, xml = case(product)
+    settings, patient, net, xml = case(*words)
     model, rng = Model(xml), np.random.default_rng(1)
     names = [s.id for s in net.species]
     assert names == model.species
