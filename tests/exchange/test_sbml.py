@@ -180,6 +180,7 @@ def test_every_quantity_has_a_unit_and_cells_are_counted() -> None:
     assert (model.getSubstanceUnits(), model.getExtentUnits(), model.getTimeUnits()) == ("item", "item", "day")
     species = list(model.getListOfSpecies())
     assert {(s.getSubstanceUnits(), s.getHasOnlySubstanceUnits()) for s in species} == {("item", True)}
+    assert [c.getSize() for c in model.getListOfCompartments()] == [1.0]  # others forget it
     assert [p.getId() for p in model.getListOfParameters() if not p.getUnits()] == []
     law = next(r.getKineticLaw() for r in model.getListOfReactions() if r.getId() == "death_0")
     unit = libsbml.UnitDefinition.printUnits(law.getDerivedUnitDefinition(), True)
