@@ -12,6 +12,7 @@ For and from other programs (--help after the verb tells more):
 python -m escape_abm export RUN --into FOLDER  a finished run as ADSL and ADTTE (SAS transport, Dataset-JSON, CSV)
 python -m escape_abm export-model KEY=VALUE ... --into FOLDER  one patient's model as SBML and Antimony
 python -m escape_abm published FILE ...        results for an own trial, from ADTTE or a digitised Kaplan-Meier curve
+python -m escape_abm densities FILE ...        antigen densities from FCS files and beads, as a choice of your own
 """
 
 from __future__ import annotations
@@ -166,7 +167,7 @@ def listed(runs: pd.DataFrame, parameters: Iterable[str], width: int = 120) -> s
 def main(words: list[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
     words = sys.argv[1:] if words is None else words
-    if words[:1] in (["export"], ["published"], ["export-model"]):
+    if words[:1] in (["export"], ["published"], ["export-model"], ["densities"]):
         return _neighbours(words)
     parser = argparse.ArgumentParser(
         prog="python -m escape_abm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

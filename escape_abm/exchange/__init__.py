@@ -1,4 +1,4 @@
-"""Trials and the model as other programs write and read them.
+"""Trials, cytometry and the model as other programs write and read them.
 
 adam: a run as the CDISC tables ADSL and ADTTE
 tables: these as SAS transport files, Dataset-JSON and CSV
@@ -9,4 +9,9 @@ network: one patient's mean field as species, reactions and rules
 treatment: what is done to the patient, as events of that network
 sbml: the network as SBML and Antimony
 archive: these, the published figures and a citation as a COMBINE archive
+cytometry: FCS files as linear, compensated fluorescence of named channels
+gates: gates as ranges of named channels
+beads: from fluorescence to molecules per cell
+densities: antigen densities of patients, from FCS files and beads
+density_cohort: these as a cohort, a choice for `biology`, and histograms
 """

@@ -7,5 +7,6 @@ trials: comparison with published trials
 fits: calibrations and sensitivities
 checks: exact laws, tick accuracy, coverage, speed
 diagrams: the law, and how relapses arose
+densities: antigen densities of patients
 marrow: the marrow, cell by cell
 """

@@ -12,6 +12,7 @@ catalogue: figures of the documentation by name
 painters: the functions that draw them
 models: the model for other programs
 neighbours: tables for other programs and from them
+densities: antigen densities from cytometry, as a choice of one's own
 dashboard: the marrow in a browser
 dashboard_choices: its sliders and choices
 """

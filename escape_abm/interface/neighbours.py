@@ -1,4 +1,4 @@
-"""Tables for other programs and from them: the verbs `export` and `published` of `python -m escape_abm`."""
+"""Files for other programs and from them: the verbs `export`, `published`, `densities` of `python -m escape_abm`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from escape_abm.exchange import adam, tables, time_to_event
 from escape_abm.inputs.checks import InputError, suggest
 from escape_abm.inputs.trial import RATES
+from escape_abm.interface import densities
 from escape_abm.runs import terminal
 from escape_abm.runs.stored import load
 
@@ -21,9 +22,12 @@ def main(words: list[str]) -> int:
         verbs.add_parser("export", description="Write a finished run as ADSL and ADTTE, with definitions.")
     )
     _published_arguments(verbs.add_parser("published", description="Print results for the file of an own trial."))
+    densities.arguments(verbs.add_parser("densities", description="Antigen densities from FCS files, as a choice."))
     asked = parser.parse_args(words)
     if asked.verb == "export":
         terminal.say("\n".join(map(str, export(asked.path, asked.into, asked.study, asked.format))))
+    elif asked.verb == "densities":
+        terminal.say(densities.run(asked))
     else:
         terminal.say(_published(asked))
     return 0

@@ -20,7 +20,11 @@ TEMPLATE = ROOT / "docs" / "own_trial" / "trial" / "my_trial.yaml"
 BROKEN = {
     "endpoint": ("endpoint: overall_survival", "endpoint: overal_survival", "Did you mean 'overall_survival'?"),
     "percent": ("estimate: 0.72", "estimate: 72", "not a fraction between 0 and 1"),
-    "source": ("events: 36, n: 40}", "events: 36, n: 40, source: smith2025}", "not a key of references.csv. Give a key"),
+    "source": (
+        "events: 36, n: 40}",
+        "events: 36, n: 40, source: smith2025}",
+        "not a key of references.csv. Give a key",
+    ),
     "misspelt source": ("  source: assumed ", "  source: maude2081 ", "Did you mean 'maude2018'?"),
     "events": ("events: 36, n: 40", "events: 42, n: 40", "events=42 with n=40"),
     "events without n": ("events: 36, n: 40", "events: 36", "events=36 with n=None"),
