@@ -287,8 +287,8 @@ def _plain_settings(data: dict[str, Any]) -> Settings:
 
 @cache
 def _trial_settings(name: str, config_name: str, own: tuple[str, ...]) -> Settings:
-    """A trial as its file describes it."""
-    composed = hydra.compose(config_name=config_name, overrides=[f"trial={name}", *own])
+    """A trial as its file describes it; without other products, which take most of the time and are no part of it."""
+    composed = hydra.compose(config_name=config_name, overrides=[f"trial={name}", "comparators=none", *own])
     data: Any = OmegaConf.to_container(composed, resolve=True)
     return _plain_settings(data)
 
