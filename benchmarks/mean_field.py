@@ -20,13 +20,13 @@ from scipy.integrate import odeint
 from escape_abm.inputs.biology import Biology
 from escape_abm.inputs.clinic import Clinic
 from escape_abm.inputs.cohort import Patient
-from escape_abm.inputs.products import Product, car_classes
+from escape_abm.inputs.products import Product
 from escape_abm.inputs.regimen import Regimen
 from escape_abm.inputs.rows import rescale
 from escape_abm.law import hazards
 from escape_abm.law.rates import Rates, make_rates
 from escape_abm.law.states import EFFECTOR, EXHAUSTED, MEMORY, Alphabet, alphabet_of, founder
-from escape_abm.patient.course import _infuse
+from escape_abm.patient.course import infuse_cells
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[Any]
@@ -178,6 +178,7 @@ def solve(
     follow_up_days: int,
     leukaemia: NDArray[Any],
     relative: float = REFERENCE,
+    absolute: float = SMALLEST_CELLS,
 ) -> MeanField:
     """The mean-field course of what `simulate` draws, to the end of follow-up.
 
@@ -185,10 +186,10 @@ def solve(
         patient, product, regimen, clinic: As in `simulate`; the clinic only says when `simulate` pauses to assess.
         follow_up_days: Length of follow-up from the first infusion.
         leukaemia: (S,) cells at entry, before bridging and lymphodepletion.
-        relative: Relative tolerance of LSODA.
+        relative, absolute: Tolerances of LSODA.
     """
     biology = patient.biology
-    letters, classes = alphabet_of(biology), car_classes(product, biology.antigens)
+    letters, classes = alphabet_of(biology), patient.car_classes(product)
     cells, evaluations = leukaemia.astype(float), 0
     if regimen.bridging_log10_kill > 0:
         cells, evaluations = _alone(
@@ -205,6 +206,9 @@ def solve(
     redepleted = {part.day for part in product.components.values() if part.new_lymphodepletion and part.day > 0}
     turns = {0.0, float(follow_up_days), float(clinic.assessment_day), patient.rejection_day} | redepleted
     turns |= {day for day, _, _ in infusions}
+    transplant, own = regimen.transplant, np.array([not product.components[c.component].donor for c in classes])
+    if patient.transplant_luck < transplant.fraction:
+        turns.add(transplant.day)
 
     rates = make_rates(biology, classes, infused=True)
     n, day = len(letters), 0.0
@@ -214,20 +218,32 @@ def solve(
         if turn > day:
             whole = np.arange(math.floor(day) + 1, math.floor(turn) + 1)
             days = np.unique(np.concatenate([[day], whole, [turn]]))
-            path, used = integrate(rates, y, days, lymphodepleted, relative)
+            path, used = integrate(rates, y, days, lymphodepleted, relative, absolute)
             evaluations += used
             seen[whole] = path[np.searchsorted(days, whole)]
             y, day = path[-1].copy(), turn
         if turn in redepleted:
             y[:n] *= survive
+            y[n:-1] *= rates.t_cell_nadir / rates.t_cell_capacity
             lymphodepleted = turn
-        if turn == patient.rejection_day:
-            rates = rates._replace(rejection=np.full(len(classes), biology.car_t.rejection_per_day))
         for infusion_day, name, dose in infusions:
             if infusion_day == turn:
                 infused = np.zeros((len(classes), 3), dtype=np.int64)
-                _infuse(infused, classes, name, dose * biology.car_t.engrafted_fraction, biology.car_t.memory_fraction)
+                infuse_cells(
+                    infused, classes, name, dose * biology.car_t.engrafted_fraction, biology.car_t.memory_fraction
+                )
                 y[n:-1] += infused.ravel()
+        if turn == patient.rejection_day:
+            rates = rates._replace(rejection=np.where(own, biology.car_t.rejection_per_day, 0.0))
+        if turn == transplant.day and patient.transplant_luck < transplant.fraction:
+            hidden = y[:n][letters.sanctuary].sum()
+            if clinic.in_remission(y[:n].sum() - hidden, hidden):
+                y[:n] *= 10.0**-transplant.conditioning_log10_kill
+                y[n:-1].reshape(-1, 3)[own] *= 10.0**-transplant.car_t_log10_kill
+                y[-1] *= 10.0**-transplant.car_t_log10_kill
+                graft = transplant.graft_kill_per_day * math.exp(transplant.graft_kill_per_day_sigma * patient.graft_z)
+                rates = rates._replace(graft=graft, t_cell_recovery=transplant.t_cell_recovery_per_day)
+                lymphodepleted = turn
         if turn == 0:
             seen[0] = y
     return MeanField(

@@ -10,6 +10,7 @@ python -m escape_abm score PREDICTION TRIAL    a registered prediction beside th
 For and from other programs (--help after the verb tells more):
 
 python -m escape_abm export RUN --into FOLDER  a finished run as ADSL and ADTTE (SAS transport, Dataset-JSON, CSV)
+python -m escape_abm export-model KEY=VALUE ... --into FOLDER  one patient's model as SBML and Antimony
 python -m escape_abm published FILE ...        results for an own trial, from ADTTE or a digitised Kaplan-Meier curve
 python -m escape_abm densities FILE ...        antigen densities from FCS files and beads, as a choice of your own
 """
@@ -166,7 +167,7 @@ def listed(runs: pd.DataFrame, parameters: Iterable[str], width: int = 120) -> s
 def main(words: list[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
     words = sys.argv[1:] if words is None else words
-    if words[:1] in (["export"], ["published"], ["densities"]):
+    if words[:1] in (["export"], ["published"], ["export-model"], ["densities"]):
         return _neighbours(words)
     parser = argparse.ArgumentParser(
         prog="python -m escape_abm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -195,10 +196,10 @@ def main(words: list[str] | None = None) -> int:
 
 def _neighbours(words: list[str]) -> int:
     """Do what a command line about other programs' files says, and return the exit code."""
-    from escape_abm.interface import neighbours
+    from escape_abm.interface import models, neighbours
 
     try:
-        return neighbours.main(words)
+        return models.main(words[1:]) if words[0] == "export-model" else neighbours.main(words)
     except InputError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -96,6 +96,8 @@ def test_what_begins_with_an_underscore_stays_inside(module: str) -> None:
         ("emcee", {"evidence/posterior"}),
         ("pyreadstat", {"exchange/tables"}),
         ("dsjframe", {"exchange/tables"}),
+        ("libsbml", {"exchange/sbml"}),
+        ("antimony", {"exchange/sbml"}),
         ("flowio", {"exchange/cytometry"}),
         ("filelock", {"runs/run_folder"}),
         ("duckdb", {"runs/stored"}),

@@ -283,3 +283,29 @@ def sample_patient(index: int, seed: int, cohort: Cohort, biology: Biology) -> P
         fitness_z=fitness,
         batch_z=batches,
     )
+
+
+def median_patient(seed: int, cohort: Cohort, biology: Biology) -> Patient:
+    """The patient with every trait at its median: no KMT2A rearrangement, rejection, earlier CAR or measured escape.
+
+    A transplant or second infusion is given if at least half of the patients would get it, to one of index 0.
+    """
+    return Patient(
+        index=0,
+        seed=seed,
+        biology=biology,
+        burden_cells=max(1.0, min(cohort.burden_median_cells, cohort.burden_max_cells)),
+        weight_kg=cohort.weight_median_kg,
+        kmt2a=False,
+        negative_antigen=cohort.negative_antigen,
+        negative_fraction=0.0,
+        clones=cohort.clones,
+        rejection_day=math.inf,
+        transplant_luck=MIDDLE,
+        reinfusion_luck=MIDDLE,
+        adult=cohort.adult_fraction > MIDDLE,
+    )
+
+
+MIDDLE = 0.5 - 1e-9
+"""Luck of the median patient: just below a half, so that a share of one half is enough."""

@@ -10,6 +10,7 @@ request: a command line as jobs
 launch: the entry point of every script of experiments/
 catalogue: figures of the documentation by name
 painters: the functions that draw them
+models: the model for other programs
 neighbours: tables for other programs and from them
 densities: antigen densities from cytometry, as a choice of one's own
 dashboard: the marrow in a browser

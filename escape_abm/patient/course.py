@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escape_abm.engines import counts, recording
-from escape_abm.engines.chance import binomial, luck_of
+from escape_abm.engines.chance import Luck, binomial, luck_of
 from escape_abm.engines.engine import LONG_AGO, Advance, Counts, make_engine, run, thin
 from escape_abm.inputs.clinic import Clinic
 from escape_abm.inputs.cohort import COURSE, Patient
@@ -103,13 +103,23 @@ class Trajectory:
         return np.asarray(self.cells[:, ~self.alphabet.sanctuary].sum(axis=1))
 
 
-def _infuse(car_t: Counts, classes: tuple[CarClass, ...], component: str, dose: float, memory: float) -> None:
+def infuse_cells(car_t: Counts, classes: tuple[CarClass, ...], component: str, dose: float, memory: float) -> None:
+    """Add a batch of a component to CAR T cells (C, 3): its classes' shares, each in part as memory cells."""
     for s, car in enumerate(classes):
         if car.component == component:
             infused = round(dose * car.fraction)
             resting = round(infused * memory)
             car_t[s, MEMORY] += resting
             car_t[s, EFFECTOR] += infused - resting
+
+
+def bridge(cells: Counts, patient: Patient, regimen: Regimen, luck: Luck, advance: Advance, engine: Engine) -> Counts:
+    """(S,) leukaemic cells on day 0, of those at entry: thinned by bridging therapy, then grown till then."""
+    if regimen.bridging_log10_kill > 0:
+        cells = thin(luck, cells, regimen.bridging_log10_kill)
+        span = (-regimen.bridging_days, 0.0)
+        run(advance, make_rates(patient.biology), alphabet_of(patient.biology), cells, span, engine)
+    return cells
 
 
 class Course:
@@ -153,10 +163,7 @@ class Course:
         self.infused: dict[str, float] = {}
         self.day_transplant = self.day_reinfusion = math.nan
         self.advance = advance or make_engine(engine, patient, self.classes, self.luck)
-        if regimen.bridging_log10_kill > 0:
-            self.cells = thin(self.luck, self.cells, regimen.bridging_log10_kill)
-            span = (-regimen.bridging_days, 0.0)
-            run(self.advance, make_rates(biology), self.letters, self.cells, span, engine)
+        self.cells = bridge(self.cells, patient, regimen, self.luck, self.advance, engine)
         self.plan: list[tuple[float, int, Callable[[], None]]] = []
         self._make_plan()
         while self.plan and self.plan[0][0] <= 0:
@@ -227,7 +234,7 @@ class Course:
         """Add what is left to expand of a batch of CAR T cells."""
         if not self._too_late(component):
             c = self.patient.biology.car_t
-            _infuse(self.car_t, self.classes, component, dose * c.engrafted_fraction, c.memory_fraction)
+            infuse_cells(self.car_t, self.classes, component, dose * c.engrafted_fraction, c.memory_fraction)
 
     def _too_late(self, component: str) -> bool:
         """The patient's own cells are not given after a transplant."""

@@ -370,6 +370,9 @@ def test_classes_never_mix_and_nothing_is_negative(tolerance: float) -> None:
 
     course = mean_field.solve(*treatment, 120, entry)
     assert course.car_t[before][:, late].sum() == 0
+    for c in (path, course):  # the second lymphodepletion thins those of the first batch
+        first = np.delete(c.car_t, late, axis=1).sum(axis=(1, 2))
+        assert 0 < first[int(day) + 1] < 0.3 * first[int(day)]
     # LSODA may leave zero by its absolute tolerance.
     lowest = min(course.cells.min(), course.car_t.min(), course.b_cells.min())
     assert lowest >= -10 * mean_field.SMALLEST_CELLS
