@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -279,10 +279,16 @@ def alphabet(
     )
 
 
+@lru_cache
+def _rates_of(kind: Any) -> tuple[str, ...]:
+    """Names of the parameters of this kind that are rates, by which routes are open or closed."""
+    return tuple(name for name in kind.model_fields if "_per_" in name)
+
+
 def alphabet_of(biology: Biology) -> Alphabet:
     """The alphabet of a biology: its antigens and its open routes."""
+    parts = [("leukaemia", biology.leukaemia), ("killing", biology.killing)]
+    parts += [(f"antigens.{name}", antigen) for name, antigen in biology.antigens.items()]
+    zero = [f"{place}.{p}" for place, part in parts for p in _rates_of(type(part)) if getattr(part, p) == 0]
     antigens = tuple((name, a.hits_to_loss) for name, a in biology.antigens.items())
-    zero = [f"antigens.{n}.{p}" for n, a in biology.antigens.items() for p, v in a if v == 0 and "_per_" in p]
-    zero += [f"leukaemia.{p}" for p, v in biology.leukaemia if v == 0 and "_per_" in p]
-    zero += [f"killing.{p}" for p, v in biology.killing if v == 0 and "_per_" in p]
     return alphabet(antigens, frozenset(biology.routes_off), frozenset(zero))
