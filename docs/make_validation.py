@@ -35,9 +35,9 @@ The run: {about}.
 
 **How to read it.** "model" is the median of 1,000 trials drawn from the virtual patients, in brackets the interval that
 95 % of them lie in, differences between trials included. A published figure outside it tells against the model; of a
-model that is right 5 % lie outside by chance. Inside says little where the interval is wide: small trials. Which figures
-were shown to the parameters, so that agreement is no test: [calibration](calibration.md). How each trial is simulated,
-and what is assumed: [trials](trials.md).
+model that is right 5 % lie outside by chance. Inside says little where the interval is wide: small trials. Which
+figures were shown to the parameters, so that agreement is no test: [calibration](calibration.md). How each trial is
+simulated, and what is assumed: [trials](trials.md).
 """
 SCORES = """Percentage points, of shares only. *Constant*: what the other trials published of that endpoint, on average,
 with their spread and the chance of this trial's size; the columns beside it are of the figures that both predict.
