@@ -33,7 +33,7 @@ GOES_ON, REACHED_DAY, REACHED_TARGET, EXTINCT, REACHED_LIMIT, TOO_LARGE = range(
 LONGEST_TICK_DAYS = 1.0
 LONGEST_TICK_OF_GROWTH = 1 / 16
 """The same on the way to a size, as a share of the days to come; if that is longer."""
-MOST = 2 * 10**17
+MOST = 2**61
 """Cells that grow beyond this in one tick count as so many: more than any size limit, so that the run stops there."""
 FEW_LEAVERS = 5
 """So many cells that leave a state choose their ways one by one, which is cheaper than a draw for each way."""
