@@ -20,7 +20,7 @@ from escape_abm.patient.course import Stop, Trajectory
 from escape_abm.patient.endpoints import ANTIGEN_NEGATIVE, MECHANISMS, patient_row, relapse_kind, targets
 from escape_abm.runs.run_folder import write_tables
 from escape_abm.trials import checkpoints
-from escape_abm.trials.estimates import causes_of_failure
+from escape_abm.trials.readings import causes_of_failure
 from escape_abm.trials.survival import cumulative_incidence, kaplan_meier
 from escape_abm.trials.virtual_trial import TrialResult, course, row_of, tabulate, treat
 from tests.trials.drawn import configurations, default, few, put
