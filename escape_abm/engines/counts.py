@@ -33,6 +33,8 @@ GOES_ON, REACHED_DAY, REACHED_TARGET, EXTINCT, REACHED_LIMIT, TOO_LARGE = range(
 LONGEST_TICK_DAYS = 1.0
 LONGEST_TICK_OF_GROWTH = 1 / 16
 """The same on the way to a size, as a share of the days to come; if that is longer."""
+MOST = 2**61
+"""Cells that grow beyond this in one tick count as so many: more than any size limit, so that the run stops there."""
 FEW_LEAVERS = 5
 """So many cells that leave a state choose their ways one by one, which is cheaper than a draw for each way."""
 
@@ -111,9 +113,13 @@ def descendants(luck: Luck, n: int, birth: float, death: float, days: float) -> 
     gone, more = law.kendall(birth, death, days)
     if n >= LARGE:
         mean, variance, third = moments_of_one(gone, more)
+        if n * mean >= MOST:
+            return MOST
         if n * variance >= LARGE:
             return chance.near_normal(chance.uniform(luck), n * mean, n * variance, n * third)
     left = n - chance.binomial(luck, n, gone)
+    if left > 0 and left >= MOST * (1.0 - more):
+        return MOST
     return left + chance.negative_binomial(luck, left, more)
 
 

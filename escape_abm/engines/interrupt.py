@@ -1,4 +1,4 @@
-"""Ctrl-C between ticks: an exception in the middle of a compiled call would corrupt it."""
+"""Ctrl-C and requests to end, between ticks: an exception in the middle of a compiled call would corrupt it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,19 @@ def held_back() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     heed()
+
+
+@contextmanager
+def termination_heeded() -> Iterator[None]:
+    """Take a request to end (SIGTERM, as batch systems send it before they kill) as Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _ask(number: int, frame: FrameType | None) -> None:

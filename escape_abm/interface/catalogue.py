@@ -28,6 +28,7 @@ from escape_abm.interface.request import ask
 from escape_abm.runs import terminal
 from escape_abm.runs.fingerprint import Experiment, Index, name_of
 from escape_abm.runs.jobs import Planned, do_jobs
+from escape_abm.runs.provenance import read_table
 from escape_abm.runs.run_folder import held, storage, write_csv
 from escape_abm.trials.processors import cores
 
@@ -225,13 +226,12 @@ class Gallery:
     @staticmethod
     def _table(name: str, config: FigureConfig, runs: list[Made]) -> pd.DataFrame:
         project = Path(conf_dir()).parent
+        plain: dict[str, Any] = {"keep_default_na": False, "na_values": [""]}
         if runs:
-            file = runs[0].folder / config.reads
-        elif config.kept:
-            file = project / "docs" / "images" / f"{name}.csv"
-        else:
-            file = project / config.reads
-        return pd.read_csv(file, keep_default_na=False, na_values=[""])
+            return read_table(runs[0].folder / config.reads, **plain)
+        file = project / "docs" / "images" / f"{name}.csv" if config.kept else project / config.reads
+        table: pd.DataFrame = pd.read_csv(file, **plain)
+        return table
 
     def _copy(self, name: str, folder: Path, picture: str) -> str:
         files = sorted(folder.glob(f"{picture}.*"))

@@ -18,6 +18,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from escape_abm import __version__
+from escape_abm.engines.interrupt import termination_heeded
 from escape_abm.inputs.applicability import outside_evidence
 from escape_abm.inputs.checks import InputError
 from escape_abm.inputs.settings import Settings
@@ -90,12 +91,13 @@ def launch(
     if line.verbose:
         terminal.show_settings(ask.jobs[0].settings, len(ask.jobs))
     try:
-        if ask.several:
-            code = run_sweep(ask, gather)
-            if code:
-                raise SystemExit(code)
-        else:
-            _run_one(task, ask, config_name, [*line.words, *own])
+        with termination_heeded():
+            if ask.several:
+                code = run_sweep(ask, gather)
+                if code:
+                    raise SystemExit(code)
+            else:
+                _run_one(task, ask, config_name, [*line.words, *own])
     except InputError as error:
         raise SystemExit(str(error)) from None
 

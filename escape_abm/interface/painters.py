@@ -14,6 +14,7 @@ from escape_abm.figures import checks, courses, diagrams, fits, products, trials
 from escape_abm.inputs.settings import Settings
 from escape_abm.interface.composition import compose, conf_dir
 from escape_abm.law.states import alphabet_of
+from escape_abm.runs.provenance import read_table
 from escape_abm.trials import comparison
 
 if TYPE_CHECKING:
@@ -36,7 +37,15 @@ class Made(NamedTuple):
     @property
     def patients(self) -> pd.DataFrame:
         """Its table of patients."""
-        return pd.read_parquet(self.folder / "patients.parquet")
+        return self.table("patients.parquet")
+
+    def table(self, name: str) -> pd.DataFrame:
+        """One of its tables, by the name of the file.
+
+        Raises:
+            Damaged: the file is missing or cannot be read.
+        """
+        return read_table(self.folder / name)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -61,7 +70,7 @@ def _mechanisms(runs: list[Made]) -> Picture:
 
 
 def _by_product(runs: list[Made]) -> Picture:
-    summary = pd.read_csv(runs[0].folder / "summary.csv")
+    summary = runs[0].table("summary.csv")
     return fits.relapse_of_products(summary, runs[0].labels, runs[0].settings.follow_up_months)
 
 
@@ -82,7 +91,7 @@ def _in_trials(runs: list[Made]) -> Picture:
 
 
 def _forest(runs: list[Made]) -> Picture:
-    table = pd.concat([pd.read_csv(run.folder / "comparison.csv") for run in runs], ignore_index=True)
+    table = pd.concat([run.table("comparison.csv") for run in runs], ignore_index=True)
     table["inside"] = table["inside"].astype("boolean")
     return trials.forest(table, {run.settings.trial.name: run.settings.trial.label for run in runs})
 
@@ -101,14 +110,14 @@ def _map(runs: list[Made], names: dict[str, str]) -> Picture:
 def _courses(runs: list[Made], patients: int, products: int) -> Picture:
     clinic = runs[0].settings.sampled().clinic
     lines = {"5 % blasts": clinic.marrow_cells(0.05), "MRD 1e-4": clinic.marrow_cells(1e-4)}
-    days = pd.read_parquet(runs[0].folder / "trajectories.parquet")
+    days = runs[0].table("trajectories.parquet")
     last = days.groupby(["patient", "arm"])["day"].transform("max")
     shown = days[(days["day"] % EVERY_DAYS == 0) | (days["day"] == last)]
     return courses.courses(shown, runs[0].patients, runs[0].labels, lines, patients, products)
 
 
 def _prevented(runs: list[Made]) -> Picture:
-    table = pd.read_csv(runs[0].folder / "prevented.csv")
+    table = runs[0].table("prevented.csv")
     return trials.prevented(table, runs[0].labels, runs[0].settings.product.name)
 
 

@@ -37,6 +37,9 @@ _FILES = [Path(__file__).with_name(name) for name in ("states.py", "rates.py", "
 FINGERPRINT = hashlib.sha256(b"".join(file.read_bytes() for file in _FILES)).hexdigest()
 """Changes with the law, so that no stale compiled one is ever read from a cache."""
 
+MOST_GROWTH = 300.0
+"""Growth of one tick is computed up to this exponent, so that no number overflows: it is above every size limit."""
+
 
 class Surroundings(NamedTuple):
     """What every cell of a tick meets. C classes of CAR T cells."""
@@ -85,7 +88,7 @@ def kendall(birth: float, death: float, days: float) -> tuple[float, float]:
     net = birth - death
     if abs(net * days) < 1e-7:
         return death * days / (1.0 + birth * days), birth * days / (1.0 + birth * days)
-    grown = math.expm1(net * days)
+    grown = math.expm1(min(net * days, MOST_GROWTH))
     bottom = net + birth * grown
     return death * grown / bottom, birth * grown / bottom
 
@@ -99,7 +102,8 @@ def happens(hazard: float, days: float) -> float:
 @njit(cache=True, error_model="numpy")
 def average_growth(net: float, days: float) -> float:
     """Mean over a time of exp(net t): how many there are on average of one that grows at this rate."""
-    return math.expm1(net * days) / (net * days) if abs(net * days) > 1e-9 else 1.0
+    exponent = min(net * days, MOST_GROWTH)
+    return math.expm1(exponent) / exponent if abs(exponent) > 1e-9 else 1.0
 
 
 @njit(cache=True, error_model="numpy")
@@ -319,16 +323,16 @@ def expected(
     for i in range(cells.shape[0]):
         if cells[i] > 0:
             net = birth_hazard(rates, around, i) - death_hazard(rates, around, i)
-            later[i] = cells[i] * math.exp(net * days)
+            later[i] = cells[i] * math.exp(min(net * days, MOST_GROWTH))
     later_car_t = np.zeros(car_t.shape)
     for s in range(car_t.shape[0]):
         active, tired = activation_hazard(rates, around, s), exhaustion_hazard(rates, around, s)
         left = active + car_t_death(rates, s, MEMORY)
         net = effector_birth(rates, around, s) - car_t_death(rates, s, EFFECTOR) - rates.to_memory - tired
-        stays, grows = math.exp(-left * days), math.exp(net * days)
+        stays, grows = math.exp(-left * days), math.exp(min(net * days, MOST_GROWTH))
         gone = car_t_death(rates, s, EXHAUSTED)
         # Memory cells that became effectors have grown as such since, on average for half of the time.
-        recruits = 2.0 * car_t[s, MEMORY] * happens(active, days) * math.exp(0.5 * net * days)
+        recruits = 2.0 * car_t[s, MEMORY] * happens(active, days) * math.exp(min(0.5 * net * days, MOST_GROWTH))
         later_car_t[s, MEMORY] = car_t[s, MEMORY] * stays + car_t[s, EFFECTOR] * rates.to_memory * days
         later_car_t[s, EFFECTOR] = car_t[s, EFFECTOR] * grows + recruits
         later_car_t[s, EXHAUSTED] = car_t[s, EXHAUSTED] * math.exp(-gone * days) + car_t[s, EFFECTOR] * tired * days

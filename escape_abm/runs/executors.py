@@ -133,6 +133,7 @@ class _Process:
 
 def _serve(connection: Connection, caller: int) -> None:
     """Do tasks until there are no more; a caller that was killed leaves no worker behind that goes on writing."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked one has its caller's
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the caller stops its workers
     end_with(caller)
     while True:

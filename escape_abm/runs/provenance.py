@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from escape_abm.inputs.checks import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PROVENANCE, RECORD, JOBS = "provenance.json", "sweep.yaml", "jobs.csv"
 SAYS = {"settings": dict, "seed": int, "experiment": str, "identity": str, "files": dict}
@@ -84,6 +87,22 @@ def fault(place: Path) -> str:
     if place.suffix == ".parquet":
         return "" if head == tail == PARQUET and size > 2 * len(PARQUET) else "was cut, or is no Parquet file"
     return "" if tail.endswith(b"\n") else "was cut: its last line has no end"
+
+
+def read_table(place: Path, **how: Any) -> pd.DataFrame:
+    """One table of a finished run; `how` are arguments of `pandas.read_csv`.
+
+    Raises:
+        Damaged: the file is missing or cannot be read.
+    """
+    import pandas as pd  # shell completion answers before it is imported
+
+    try:
+        if said := fault(place):
+            raise ValueError(said)
+        return pd.read_parquet(place) if place.suffix == ".parquet" else pd.read_csv(place, **how)
+    except (OSError, ValueError) as error:  # of pyarrow and pandas too
+        raise Damaged(f"{place}: cannot be read: {error}. {AGAIN}") from None
 
 
 def _checked(place: Path, said: Any, wanted: Mapping[str, type], again: str) -> dict[str, Any]:

@@ -250,3 +250,15 @@ def test_descendants_of_many_cells_are_near_their_law() -> None:
         true.cdf = lambda j, below=below: below[int(j)]
         assert error_of_quantiles(true, n * mean, n * variance, n * third) < FARTHEST
         assert error_of_quantiles(true, n * mean, 1.01 * n * variance, n * third) > FARTHEST
+
+
+@pytest.mark.parametrize(("n", "p"), [(10**6, 0.3), (10**9, 0.5), (10**15, 1e-9)])
+def test_large_numbers_are_asked_for_with_their_own_moments(n: int, p: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[float, ...]] = []
+    monkeypatch.setattr(chance, "near_normal", lambda _, *moments: asked.append(moments))
+    binomial, poisson = (getattr(draw, "py_func", draw) for draw in (chance.binomial, chance.poisson))
+    binomial(luck(), n, p)
+    poisson(luck(), n * p)
+    for law, moments in zip((stats.binom(n, p), stats.poisson(n * p)), asked, strict=True):
+        mean, variance, skewness = (float(x) for x in law.stats("mvs"))
+        assert moments == pytest.approx((mean, variance, skewness * variance**1.5), rel=1e-9, abs=1e-3)

@@ -18,11 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from numba import njit
 from scipy import stats
 
 from escape_abm.engines import counts
-from escape_abm.engines.chance import Luck, binomial, luck_of
 from escape_abm.inputs.biology import Antigen, Biology, CarT, Host, Killing, Leukaemia
 from escape_abm.inputs.clinic import Clinic
 from escape_abm.inputs.products import Component, Construct, Product, car_classes
@@ -38,7 +36,6 @@ from tests.engines.law_scores import (
     LIMIT,
     ONE_CELL,
     ONE_HIT,
-    SEED,
     TWO_HITS,
     WRONG,
     Score,
@@ -188,50 +185,6 @@ def test_shorter_ticks_leave_the_distribution() -> None:
 @pytest.mark.parametrize("rate", ["birth", "death"])
 def test_shorter_ticks_at_a_wrong_rate_are_noticed(rate: str) -> None:
     assert shorter_ticks_p_value(replace(ONE_CELL, **{rate: WRONG * getattr(ONE_CELL, rate)})) < FALSE_ALARM
-
-
-# ---------------------------------------------------------------------------------------------------- rare draws
-
-
-@njit
-def moments_of_draws(luck: Luck, n: int, p: float, mean: float, draws: int) -> tuple[float, float]:
-    """Mean and mean square of the deviation of `chance.binomial` from the expected number."""
-    first, second = 0.0, 0.0
-    for _ in range(draws):
-        deviation = binomial(luck, n, p) - mean
-        first += deviation
-        second += deviation * deviation
-    return first / draws, second / draws
-
-
-def draws_z(n: int, p: float, factor: float, draws: int) -> tuple[float, float]:
-    """z of mean and variance of draws with chance `factor` times p, against the binomial law with chance p."""
-    variance = n * p * (1 - p)
-    fourth = variance * (1 + 3 * variance * (1 - 2 / n) - 6 * p * (1 - p))
-    first, second = moments_of_draws(luck_of(np.random.default_rng([SEED, 8])), n, factor * p, n * p, draws)
-    return first / math.sqrt(variance / draws), (second - variance) / math.sqrt((fourth - variance**2) / draws)
-
-
-RARE = [
-    pytest.param(10**12, 1e-17, 24 * 10**7, id="1 - p is 1 in floating point"),
-    pytest.param(10**12, 1e-14, 10**7, id="one in a hundred draws"),
-    pytest.param(10**9, 0.999e-8, 10**6, id="ten, Poisson"),
-    pytest.param(10**9, 1.001e-8, 10**6, id="ten, binomial"),
-    pytest.param(10**12, 0.999e-8, 10**6, id="ten thousand, Poisson"),
-    pytest.param(10**12, 1.001e-8, 10**6, id="ten thousand, binomial"),
-]
-
-
-@pytest.mark.statistical
-@pytest.mark.parametrize(("n", "p", "draws"), RARE)
-def test_rare_draws_have_the_right_mean_and_variance(n: int, p: float, draws: int) -> None:
-    both = float(stats.norm.isf(FALSE_ALARM / 4))  # two scores, half the false alarms each
-    mean, variance = draws_z(n, p, 1.0, draws)
-    assert abs(mean) < both, f"z = {mean:.2f}"
-    assert abs(variance) < both, f"z = {variance:.2f}"
-    # The same draws with a chance that is 15 % too large.
-    wrong, _ = draws_z(n, p, WRONG, draws)
-    assert abs(wrong) > both, f"z = {wrong:.2f}"
 
 
 # ------------------------------------------------------------------------------------------ compiled against plain

@@ -181,3 +181,53 @@ def test_clocks() -> None:
     per_day = {n for n, c in zip(LETTERS.route_names, LETTERS.route_clock, strict=True) if c == PER_DAY}
     assert "sanctuary_entry" in per_day
     assert rates.leave_per_day[0] == pytest.approx(1e-5 + 1.4e-5 + 1e-3)
+
+
+def test_the_pressure_of_killing_by_hand() -> None:
+    """Half saturated by as many CAR T cells; halved again where targets are as many as they can kill."""
+    assert hazards.killing_pressure(3.0, 15.0, 1e9, 1e9, 0.0) == pytest.approx(1.5e-9)
+    assert hazards.killing_pressure(3.0, 15.0, 1e9, 1e9, 1e10) == pytest.approx(0.75e-9)
+
+
+def test_what_a_cell_dies_of_adds_up(products: dict[str, Product]) -> None:
+    leukaemia = BIOLOGY.leukaemia.model_copy(update={"death_per_day": 0.05})
+    killing = BIOLOGY.killing.model_copy(update={"sanctuary_access": 0.5})
+    cd19 = BIOLOGY.antigens["cd19"].model_copy(update={"fitness_cost_fraction": 0.2})
+    update = {"leukaemia": leukaemia, "killing": killing, "antigens": BIOLOGY.antigens | {"cd19": cd19}}
+    rates = make_rates(BIOLOGY.model_copy(update=update), car_classes(products["cd19_fmc63"], BIOLOGY.antigens))
+    rates = rates._replace(graft=0.3, rejection=np.array([0.15]))
+    around = hazards.Surroundings(1e-10, 0.15, 0.5, np.array([1e9]), np.array([0.3]))
+    for i, s in enumerate(LETTERS.states):
+        inside = 0.5 if s.niche == "sanctuary" else 1.0
+        killed = 0.1 * inside * rates.kill_probability[0, i]
+        assert hazards.death_hazard(rates, around, i) == pytest.approx(0.05 + 0.3 * inside + killed)
+        gone = s.lineage == "B" and s.antigens[0].alleles == 0
+        assert hazards.birth_hazard(rates, around, i) == pytest.approx(0.15 * (0.8 if gone else 1.0))
+    c = BIOLOGY.car_t
+    deaths = (c.memory_loss_per_day, c.effector_death_per_day, c.exhausted_death_per_day)
+    for phenotype_, death in zip((states.MEMORY, states.EFFECTOR, states.EXHAUSTED), deaths, strict=True):
+        assert hazards.car_t_death(rates, 0, phenotype_) == pytest.approx(death + 0.15)
+
+
+def test_expected_numbers_are_the_slope_of_the_hazards(products: dict[str, Product]) -> None:
+    """A short time on, each number has moved by what its hazards say, to second order in the time."""
+    rates = make_rates(BIOLOGY, car_classes(products["cd19_fmc63"], BIOLOGY.antigens), infused=True)
+    rates = rates._replace(to_memory=0.2, exhaustion=0.4)
+    around = hazards.Surroundings(1e-10, 0.15, 0.5, np.array([1e9]), np.array([0.3]))
+    cells, days = np.zeros(len(LETTERS), dtype=np.int64), 1e-4
+    cells[[0, 5]] = 10**9, 10**7
+    car_t = np.array([[5 * 10**8, 4 * 10**8, 3 * 10**8]], dtype=np.int64)
+    later, later_car_t, b_cells = hazards.expected(rates, around, cells, car_t, 1e8, days)
+    for i in (0, 5):
+        net = hazards.birth_hazard(rates, around, i) - hazards.death_hazard(rates, around, i)
+        assert (later[i] / cells[i] - 1) / days == pytest.approx(net, rel=1e-3)
+    active, tired = hazards.activation_hazard(rates, around, 0), hazards.exhaustion_hazard(rates, around, 0)
+    (m, e, x), dies = car_t[0], [hazards.car_t_death(rates, 0, i) for i in range(3)]
+    slopes = (
+        -(active + dies[0]) * m + 0.2 * e,
+        (hazards.effector_birth(rates, around, 0) - dies[1] - 0.2 - tired) * e + 2 * active * m,
+        tired * e - dies[2] * x,
+    )
+    assert (later_car_t[0] - car_t[0]) / days == pytest.approx(slopes, rel=1e-3)
+    lost = rates.b_death + hazards.kill_hazard_b(rates, around)
+    assert (b_cells - 1e8) / days == pytest.approx(rates.b_source - lost * 1e8, rel=1e-3)

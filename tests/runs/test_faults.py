@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ import pandas as pd
 import pytest
 
 from escape_abm.inputs.settings import Settings
+from escape_abm.interface import painters
 from escape_abm.runs import run_folder
+from escape_abm.runs.provenance import Damaged
+from escape_abm.trials import checkpoints, virtual_trial
 from escape_abm.trials.virtual_trial import TrialResult
 from tests.runs.troubled import ROOT, computed, the_sweep
 
@@ -67,6 +71,46 @@ def test_ctrl_c_stops_a_sweep_between_jobs(
     computed(tmp_path)
     assert inside("-m", "seed=1,2") == 0
     assert len(pd.read_parquet(the_sweep(tmp_path) / "patients.parquet")) == 4
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_a_request_to_end_keeps_finished_patients(
+    inside: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SIGTERM, as batch systems send it: a run keeps its patients, a sweep its jobs, and the command goes on."""
+    plain, ended = virtual_trial.run_patient, []
+
+    def run_patient(index: int, settings: Settings) -> Any:
+        if index == 2 and not ended:
+            ended.append(index)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(index, settings)
+
+    monkeypatch.setattr(virtual_trial, "run_patient", run_patient)
+    for words in (["seed=7", "cohort.size=4"], ["-m", "seed=8,9", "cohort.size=4"]):
+        ended.clear()
+        assert inside(*words) == 130
+        assert "the same command goes on from there" in "".join(capsys.readouterr())
+        if words[0] == "-m":
+            assert not list(tmp_path.rglob("jobs.csv"))
+        else:
+            (kept,) = tmp_path.rglob(".kept/*")
+            assert sorted(checkpoints.saved(kept)) == [0, 1]
+        assert inside(*words) == 0
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize("name", ["patients.parquet", "trajectories.parquet", "summary.csv"])
+@pytest.mark.parametrize("fault", ["cut", "empty", "missing", "foreign"])
+def test_what_draws_names_a_damaged_file(name: str, fault: str, tmp_path: Path, settings: Settings) -> None:
+    file = tmp_path / name
+    if fault != "missing":
+        file.write_bytes({"cut": b"PAR1 and no more", "empty": b"", "foreign": b"PAR1 a,b\n\x00PAR1"}[fault])
+    run = painters.Made(settings, tmp_path, {})
+    draw = {"summary.csv": "by_product", "trajectories.parquet": "courses", "patients.parquet": "flow"}[name]
+    more = {"patients": 1, "products": 1} if draw == "courses" else {}
+    with pytest.raises(Damaged, match=rf"{name}: cannot be read: .*\. Delete its folder, and give the command"):
+        painters.PAINTERS[draw]([run], **more)
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EDQUOT])

@@ -18,6 +18,7 @@ from escape_abm.trials.survival import (
     cumulative_incidence_at_each,
     kaplan_meier,
     measured_proportion,
+    median,
     paired_difference,
     proportion,
     survival_at,
@@ -383,3 +384,12 @@ def test_the_standard_error_of_a_certain_estimate_comes_from_its_interval() -> N
         assert estimate.estimate in (0, 1)
         assert found.standard_error == pytest.approx(width / (2 * 1.959964), rel=1e-6)
     assert math.isnan(measured_proportion(0, 0).standard_error)
+
+
+def test_the_interval_of_a_median_lies_between_order_statistics() -> None:
+    """Of ten values the second and the ninth; of five there is none (tables of Conover 1999)."""
+    assert median(np.arange(10.0, 0.0, -1.0)) == (5.5, 2.0, 9.0, 10)
+    assert median(np.arange(20.0)) == (9.5, 5.0, 14.0, 20)
+    of_five = median(np.arange(5.0))
+    assert of_five.estimate == 2
+    assert np.isnan(of_five[1:3]).all()
