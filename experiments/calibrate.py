@@ -44,6 +44,7 @@ def find(settings: Settings, run: Run) -> None:
     import pandas as pd
 
     from escape_abm.evidence import calibration, scores
+    from escape_abm.evidence.left_out import leave_one_out
     from escape_abm.runs import terminal
 
     judges = trials_of(settings)
@@ -52,7 +53,7 @@ def find(settings: Settings, run: Run) -> None:
     with run.progress("runs of all trials", sum(how.waves) + how.confirmed + how.finalists) as advance:
         found = calibration.calibrate(settings, judges, run.kept, advance)
     with run.progress("trials left out", len(judges)) as advance:
-        left_out = calibration.leave_one_out(settings, found, judges, run.kept, advance)
+        left_out = leave_one_out(settings, found, judges, run.kept, advance)
     scored = pd.concat(
         [scores.scores(of).assign(of=name) for name, of in (("fitted", found.predicted()), ("left out", left_out))]
     )

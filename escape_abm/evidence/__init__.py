@@ -4,6 +4,7 @@ targets: published results and their likelihood
 emulator: a fast surrogate of the simulator
 posterior: posterior draws by Markov chain Monte Carlo
 calibration: waves of runs, the fit and its predictions
+left_out: each trial of a fit predicted from all others
 scores: how good predictions of published results are, beside a constant
 predictions: predictions registered before a trial has results, and scored once
 sensitivity: which parameter drives which outcome

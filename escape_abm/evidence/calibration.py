@@ -36,9 +36,7 @@ from escape_abm.evidence.targets import (
     design,
     free_parameters,
     log_likelihood_of_run,
-    own_seed,
     published,
-    run_patients,
     simulate,
     targets_of,
     values,
@@ -51,7 +49,7 @@ from escape_abm.inputs.rows import replace
 from escape_abm.inputs.settings import Settings
 from escape_abm.inputs.trial import MEDIANS
 from escape_abm.trials import processors
-from escape_abm.trials.comparison import COLUMNS, compare, exact, interval
+from escape_abm.trials.comparison import COLUMNS, exact, interval
 
 Floats = NDArray[np.float64]
 INDEPENDENT = 5
@@ -288,7 +286,7 @@ def calibrate(
         estimates, n = (np.vstack([old, [d[k] for d in done]]) for k, old in ((0, estimates), (1, n)))
         if emulator is not None and last:
             foretold[-points:] = np.where(data.is_share, expit(emulator.predict(new)), emulator.predict(new))
-        emulator = fit_emulator(x, estimates, n, data.is_share, workers=_workers(settings))
+        emulator = fit_emulator(x, estimates, n, data.is_share, workers=settings.workers or processors.cores())
         posterior = sample_posterior(
             emulator, data, len(free), how.between_trials_sd, settings.seed + number, steps=how.steps,
             draws=how.draws if last else max(how.draws, *how.waves), temperature=1.0 if last else 2.0,
@@ -307,10 +305,6 @@ def calibrate(
     return Fit(free, targets, wave, x, estimates, n, foretold, emulator, posterior, confirmed, settings.seed)
 
 
-def _workers(settings: Settings) -> int:
-    return settings.workers or processors.cores()
-
-
 def runs_of_wave(
     new: Floats, wave: int, free: Sequence[Free], targets: Sequence[Target], trials: Mapping[str, Settings],
     settings: Settings, keep: Path, patients: int, on_progress: Callable[[int], None] | None,
@@ -322,7 +316,9 @@ def runs_of_wave(
                                          trials, patients, settings.seed + 1000003 * wave + i)
         for i, place in enumerate(new)
     )  # fmt: skip
-    for done in joblib.Parallel(n_jobs=_workers(settings), return_as="generator", batch_size=1)(tasks):
+    for done in joblib.Parallel(n_jobs=settings.workers or processors.cores(), return_as="generator", batch_size=1)(
+        tasks
+    ):
         if on_progress is not None:
             on_progress(1)
         yield done
@@ -332,8 +328,8 @@ def _one_run(
     kept: Path, place: Floats, free: Sequence[Free], targets: Sequence[Target], trials: Mapping[str, Settings],
     patients: int, seed: int,
 ) -> tuple[Floats, Floats]:  # fmt: skip
-    if kept.exists():
-        found = json.loads(kept.read_text())
+    found = _kept_run(kept)
+    if found is not None:
         if found["x"] != place.tolist() or len(found["n"]) != len(targets):
             raise InputError(f"{kept}: this is a run of another fit. Choose another folder, or delete this one")
         return np.array(found["estimates"], dtype=float), np.array(found["n"], dtype=float)
@@ -347,53 +343,10 @@ def _one_run(
     return estimates, n
 
 
-def leave_one_out(
-    settings: Settings,
-    found: Fit,
-    trials: Mapping[str, Settings],
-    keep: Path,
-    on_progress: Callable[[int], None] | None = None,
-) -> pd.DataFrame:
-    """Each trial predicted from all others, in `comparison.COLUMNS`.
-
-    The posterior without the trial is that of the emulator; the trial itself is then simulated at draws of it. What is
-    done is kept in the folder, trial by trial.
-    """
-    names = list(dict.fromkeys(t.trial for t in found.targets))
-    serve, me = joblib.delayed(processors.serve), os.getpid()
-    tasks = (
-        serve(me, _left_out, keep / f"left_out_{name}.parquet", name, settings, found, trials[name], i)
-        for i, name in enumerate(names)
-    )
-    out = []
-    for table in joblib.Parallel(n_jobs=_workers(settings), return_as="generator")(tasks):
-        out.append(table)
-        if on_progress is not None:
-            on_progress(1)
-    return pd.DataFrame(pd.concat(out, ignore_index=True))
-
-
-def _left_out(kept: Path, name: str, settings: Settings, found: Fit, trial: Settings, number: int) -> pd.DataFrame:
-    """One trial, simulated at draws of the posterior of all others."""
-    if kept.exists():
-        return pd.read_parquet(kept)
-    how, data = settings.calibration, published(found.targets)
-    assert how is not None
-    others = data._replace(weight=np.where([t.trial == name for t in found.targets], 0.0, data.weight))
-    seed = settings.seed + 100 + number
-    posterior = sample_posterior(
-        found.emulator, others, len(found.free), how.between_trials_sd, seed, steps=how.steps, draws=how.draws
-    )
-    of_draws = [values(found.free, x) for x in posterior.x[: how.left_out_draws]]
-    draws = {f.path: tuple(of[f.path] for of in of_draws) for f in found.free}
-    at_draws = trial.model_copy(update={"draws": draws})
-    table = run_patients(at_draws, how.left_out_draws * how.left_out_patients, own_seed(seed, name))
-    apart = dict(zip(SPREADS, posterior.between_trials_sd.mean(axis=0), strict=True))
-    wanted = tuple(p for p in trial.trial.published if p.endpoint not in how.left_out)
-    judged = trial.trial.model_copy(update={"published": wanted})
-    out = compare(table, judged, np.random.default_rng([seed, 4]), apart)
-    out = out[out["inside"].notna()].reset_index(drop=True)
-    part = kept.with_suffix(".part")
-    out.to_parquet(part)
-    os.replace(part, kept)
-    return out
+def _kept_run(kept: Path) -> dict[str, Any] | None:
+    """What is kept of a run; None if nothing is, or it was cut, so that it is run again."""
+    try:
+        found = json.loads(kept.read_text())
+        return found if {"x", "n", "estimates"} <= set(found) else None
+    except (FileNotFoundError, ValueError, TypeError):
+        return None

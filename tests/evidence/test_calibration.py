@@ -18,6 +18,7 @@ from scipy.special import expit
 
 from escape_abm.evidence import calibration
 from escape_abm.evidence.emulator import Emulator, features, fit_emulator
+from escape_abm.evidence.left_out import leave_one_out
 from escape_abm.evidence.posterior import sample_posterior
 from escape_abm.evidence.sensitivity import COLUMNS, ENDPOINTS, all_alike, indices
 from escape_abm.evidence.targets import (
@@ -143,6 +144,8 @@ def test_a_killed_fit_ends_with_the_same_posterior(fitted: tuple[calibration.Fit
     for path in kept[10:26]:
         path.unlink()
     (keep / "0_00012.part").write_text("{")
+    kept[3].write_text(kept[3].read_text()[:40])
+    kept[4].write_text("")
     ran: list[int] = []
     again = calibration.calibrate(settings, trials, keep, ran.append)
     assert sum(ran) == 34
@@ -166,10 +169,14 @@ def test_tables_of_a_fit(fitted: tuple[calibration.Fit, Path]) -> None:
     d = len(found.free)
     assert len(found.correlations()) == d * (d - 1) / 2
     settings, trials = small()
-    left_out = calibration.leave_one_out(settings, found, trials, keep)
+    left_out = leave_one_out(settings, found, trials, keep)
     assert set(left_out["trial"]) == set(trials)
     assert len(left_out) <= len(found.targets)  # fewer where hardly any of its few patients count
-    assert calibration.leave_one_out(settings, found, {}, keep).equals(left_out)  # kept: not run again
+    cut, whole = sorted(keep.glob("left_out_*.parquet"))
+    cut.write_bytes(cut.read_bytes()[:100])
+    written = whole.stat().st_mtime_ns
+    assert leave_one_out(settings, found, trials, keep).equals(left_out)
+    assert whole.stat().st_mtime_ns == written  # kept: not run again
 
 
 def test_a_fit_is_a_choice_of_biology(fitted: tuple[calibration.Fit, Path], tmp_path: Path) -> None:
