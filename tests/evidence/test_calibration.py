@@ -170,7 +170,8 @@ def test_tables_of_a_fit(fitted: tuple[calibration.Fit, Path]) -> None:
     assert len(found.correlations()) == d * (d - 1) / 2
     settings, trials = small()
     left_out = leave_one_out(settings, found, trials, keep)
-    assert set(left_out["trial"]) == set(trials)
+    assert len(left_out)
+    assert set(left_out["trial"]) <= set(trials)  # of so few patients a trial may have no verdict
     assert len(left_out) <= len(found.targets)  # fewer where hardly any of its few patients count
     cut, whole = sorted(keep.glob("left_out_*.parquet"))
     cut.write_bytes(cut.read_bytes()[:100])
