@@ -29,7 +29,7 @@ from escape_abm.inputs.settings import DAYS_PER_MONTH
 from escape_abm.inputs.trial import MEDIAN_TIMES, FollowUp, Published, Trial
 from escape_abm.trials.readings import Reading, readings
 from escape_abm.trials.survival import proportion
-from escape_abm.trials.weighted import weighted, weighted_median_days
+from escape_abm.trials.weighted import weighted_each, weighted_median_days
 
 Floats = NDArray[np.float64]
 
@@ -135,7 +135,7 @@ class Resamples(NamedTuple):
         weights = rng.multinomial(size or self.size, chance).astype(float) * (total > 0)
         if not days:
             return weighted_median_days(reading, weights)[None]
-        found = np.array([weighted(reading, weights, day) for day in days])
+        found = weighted_each(reading, weights, days)
         return np.asarray(found * factor[:, 0] if reading.value is not None else found)
 
 

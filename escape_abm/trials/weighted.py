@@ -6,6 +6,7 @@ With whole-number weights an estimate is the same as that of the repeated patien
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,30 +20,41 @@ def weighted(reading: Reading, weights: NDArray[np.float64], day: float) -> NDAr
 
     Shares, Kaplan-Meier and Aalen-Johansen estimates with whole-number weights: the same as of the repeated patients.
     """
+    return np.asarray(weighted_each(reading, weights, [day])[0])
+
+
+def weighted_each(reading: Reading, weights: NDArray[np.float64], days: Sequence[float]) -> NDArray[np.float64]:
+    """(D, B) `weighted` on several days."""
     w, cause = weights[:, reading.of], reading.cause[reading.of]
     total = w.sum(axis=1)
     if reading.value is not None and w.size:
         order = np.argsort(reading.value[reading.of], kind="stable")
         before, half = np.cumsum(w[:, order], axis=1), total[:, None] / 2
         middle = [np.minimum(under.sum(axis=1), len(order) - 1) for under in (before < half, before <= half)]
-        return np.where(total > 0, reading.value[reading.of][order][np.array(middle)].mean(axis=0), math.nan)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        if reading.days is None:
-            return np.asarray((w @ (cause == 1)) / total)
-        steps = _steps(reading, weights)
-        if steps is None:
-            return np.full(len(w), math.nan)
-        days, w, distinct, hazard, left = steps
-        known = distinct <= day
-        if reading.survival:
-            out = left[:, known][:, -1] if known.any() else np.ones(len(w))
-        else:
-            before = np.concatenate([np.ones((len(w), 1)), left[:, :-1]], axis=1)
-            out = (before * hazard[0])[:, known].sum(axis=1)
-        # Nobody is left after the last patient; what comes then is known only if nobody is at risk of it any more.
-        last = np.where(w > 0, days, -1).max(axis=1, initial=-1)
-        over = np.isclose(left[:, known][:, -1], 0) if known.any() else np.zeros(len(w), dtype=bool)
-        return np.asarray(np.where((last >= day) | over, out, math.nan))
+        found = np.where(total > 0, reading.value[reading.of][order][np.array(middle)].mean(axis=0), math.nan)
+        return np.tile(found, (len(days), 1))
+    if reading.days is None:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.tile((w @ (cause == 1)) / total, (len(days), 1))
+    steps = _steps(reading, weights)
+    if steps is None:
+        return np.full((len(days), len(w)), math.nan)
+    start, curve = (1.0, steps.left) if reading.survival else (0.0, _incidence(steps))
+    curve = np.hstack([np.full((len(w), 1), start), curve])
+    left = np.hstack([np.ones((len(w), 1)), steps.left])
+    # Nobody is left after the last patient; what comes then is known only if nobody is at risk of it any more.
+    last = np.where(steps.weights > 0, steps.days, -1).max(axis=1, initial=-1)
+    out = []
+    for day in days:
+        at = int(np.searchsorted(steps.distinct, day, side="right"))
+        out.append(np.where((last >= day) | np.isclose(left[:, at], 0), curve[:, at], math.nan))
+    return np.array(out)
+
+
+def _incidence(steps: _Steps) -> NDArray[np.float64]:
+    """(B, D) cumulative incidence of the event."""
+    before = np.hstack([np.ones((len(steps.left), 1)), steps.left[:, :-1]])
+    return np.asarray(np.cumsum(before * steps.hazard[0], axis=1))
 
 
 class _Steps(NamedTuple):
