@@ -294,7 +294,7 @@ def test_the_fitted_set_is_the_most_likely_finalist(fitted: tuple[calibration.Fi
 @pytest.mark.statistical
 def test_a_wrong_table_of_results_fits_worse() -> None:
     """The default biology is far likelier by what was published than by results of other months or other arms."""
-    names = ("eliana", "coadministered", "sequential_adult", "adults_19_28z")
+    names = ("eliana", "coadministered", "sequential_adult", "adults_19_28z", "tisagenlecleucel_registry")
     trials = {name: compose([f"trial={name}"], "published") for name in names}
     targets = targets_of(trials)
     data, sd = published(targets), np.array(list(trials["eliana"].clinic.between_trials().values()))

@@ -10,9 +10,7 @@ from escape_abm.inputs.applicability import outside_evidence
 from escape_abm.interface.composition import compose, conf_dir
 
 TRIALS = sorted(path.stem for path in Path(conf_dir()).glob("trial/*.yaml"))
-CD20 = (
-    "+biology.antigens.cd20={blast_density_molecules: 5e4, b_cell_density_molecules: 1e5, last_hit_per_division: 1e-8}"
-)
+CD20 = "+biology.antigens.cd20={blast_density_molecules: 3000, normal_b_density_molecules: 90000}"
 
 
 @pytest.mark.parametrize("trial", TRIALS)
