@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.interface import browser
 
-RELAPSE_DAY = 73
+RELAPSE_DAY = 71
 ALT = "document.querySelector('#marrow')?.alt ?? ''"
 
 
